@@ -1,0 +1,1 @@
+"""qsimc: the compiler for quantization configurations."""

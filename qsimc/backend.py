@@ -1,0 +1,90 @@
+"""What a backend does, and how one is found: four verbs, no base class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.observer import Observer
+from qsimc.diagnostics import Report
+from qsimc.graph import Graph, Tensor
+from qsimc.plan.plan import Plan
+
+Batch = Mapping[str, NDArray[Any]]
+"""One value per model input, by name; the first axis counts samples."""
+
+
+class Model(Protocol):
+    """An opened model: its graph, and its constants on demand."""
+
+    path: str
+    graph: Graph
+
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """Name -> dtype and shape of each input that must be fed, in the model's order."""
+        ...
+
+    def constant(self, tensor: str) -> NDArray[Any]:
+        """Return an initializer's or Constant node's value, memory-mapped when it lies in another file."""
+        ...
+
+
+class Backend(Protocol):
+    """One runtime.  Found through the `qsimc.backends` entry points; never imported by the core."""
+
+    name: str
+
+    def open(self, model: str, report: Report) -> Model | None:
+        """Open a model; None after reporting what is wrong with it (Q05xx)."""
+        ...
+
+    def build(
+        self, model: Model, plan: Plan, out: Path, encodings: Mapping[str, Encoding] | None = None
+    ) -> Sequence[Path]:
+        """Write the instrumented model into the folder `out`: one named quantizer per planned tensor.
+
+        Without encodings its quantizers pass values through (it computes what the model computes); with
+        them it is the simulation.
+        """
+        ...
+
+    def observe(
+        self,
+        model: Model,
+        plan: Plan,
+        params: Mapping[str, Encoding],
+        batches: Iterable[Batch],
+        observers: Mapping[str, Sequence[Observer]],
+        seen: Callable[[int], None],
+    ) -> Mapping[str, Sequence[Observer]]:
+        """Run the model over `batches`, params fake-quantized and activations not, and extend the observers.
+
+        `seen` is called after each batch with its number of samples.  Memory does not grow with the
+        number of batches.
+        """
+        ...
+
+    def export(
+        self, model: Model, plan: Plan, encodings: Mapping[str, Encoding], out: Path, report: Report
+    ) -> Sequence[Path]:
+        """Write the deployable model (QDQ for ONNX) into the folder `out`; the first path is the model."""
+        ...
+
+
+def load_backend(name: str) -> Backend:
+    """Import a backend the first time somebody asks for it.
+
+    Raises:
+        LookupError: no such backend is installed; the message names those that are.
+    """
+    found = {entry.name: entry for entry in entry_points(group="qsimc.backends")}
+    if name not in found:
+        raise LookupError(f"no backend `{name}`; installed: {', '.join(sorted(found)) or 'none'}")
+    backend: Backend = found[name].load().BACKEND
+    return backend

@@ -1,0 +1,1 @@
+"""Statistics of tensors and the encodings they give."""

@@ -1,0 +1,1 @@
+"""Passes (Config, Report) -> None, one family per file."""

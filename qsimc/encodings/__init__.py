@@ -1,0 +1,1 @@
+"""Encodings files, qsimc's own and the vendors'."""

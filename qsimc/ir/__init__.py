@@ -1,0 +1,1 @@
+"""What a config says, as frozen data: no behaviour, no vendor."""

@@ -1,0 +1,109 @@
+"""What a configuration file says: rules in file order, nothing resolved, nothing lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from qsimc.ir.select import Chain, Selector, show
+from qsimc.source import Source, Span
+
+Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One word of one rule: the smallest thing a diagnostic can point at.
+
+    `pointer` is the JSON pointer of the word in a vendor file, empty in .qsim.
+    """
+
+    field: str
+    value: Value
+    span: Span
+    pointer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """Settings for some roles of the selected nodes; no roles means every role."""
+
+    roles: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Clauses for the nodes a selector names.  A rule without clauses is kept: naming an operator can matter."""
+
+    selector: Selector
+    clauses: tuple[Clause, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Nodes that run as one: the tensors between them are not quantized."""
+
+    chain: Chain
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A switch that is not about a tensor, in the vendor's own name."""
+
+    name: str
+    value: Value
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a config file says, in file order, with nothing resolved and nothing lost."""
+
+    source: Source
+    dialect: str
+    target: str | None = None
+    options: tuple[Option, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    fusions: tuple[Fusion, ...] = ()
+
+    def option(self, name: str) -> Option | None:
+        """Return the last option of that name, or None."""
+        return next((o for o in reversed(self.options) if o.name == name), None)
+
+
+def show_value(value: Value) -> str:
+    """Return a value as it is written in a .qsim file."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"({' | '.join(map(show_value, value))})"
+    return "" if value is None else str(value)
+
+
+_FLAGS = {
+    "enabled": ("on", "off"),
+    "symmetric": ("symmetric", "asymmetric"),
+    "per_channel": ("per_channel", "per_tensor"),
+    "narrow_range": ("narrow_range", "full_range"),
+    "signed": ("signed", "unsigned"),
+}
+
+
+def show_setting(field: str, value: Value) -> str:
+    """Return one setting as it is written in a .qsim file: `symmetric`, `bits=8`, `range=0..1`."""
+    if field in _FLAGS:
+        return _FLAGS[field][0 if value else 1]
+    if field == "range" and isinstance(value, tuple):
+        low, high = value
+        return f"range={show_value(low)}..{show_value(high)}"
+    return f"{field}={show_value(value)}"
+
+
+def show_rule(selector: Selector, roles: tuple[str, ...], setting: Setting) -> str:
+    """Return one setting with its rule's head, on one line: `Conv[weight]: bits=8`."""
+    head = f"[{', '.join(roles)}]" if roles else ""
+    return f"{show(selector)}{head}: {show_setting(setting.field, setting.value)}"

@@ -1,0 +1,65 @@
+"""Which nodes a rule speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Every node: `*`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """The model's own inputs and outputs: `model`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpType:
+    """Nodes of one operator type: `Conv`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeName:
+    """Nodes of one name, or of names like a glob: `"/conv1/Conv"`, `~"/attn/*"`."""
+
+    pattern: str
+    glob: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Any of several: `(Relu | Clip)`."""
+
+    choices: tuple[Selector, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Nodes joined by single-consumer edges: `Conv -> Relu`.  A rule's roles are those of its last node."""
+
+    steps: tuple[Selector, ...]
+
+
+Selector: TypeAlias = "Everything | Boundary | OpType | NodeName | AnyOf | Chain"
+
+
+def show(selector: Selector) -> str:
+    """Return a selector as it is written in a .qsim file."""
+    match selector:
+        case Everything():
+            return "*"
+        case Boundary():
+            return "model"
+        case OpType(name):
+            return name
+        case NodeName(pattern, glob):
+            return f'{"~" if glob else ""}"{pattern}"'
+        case AnyOf(choices):
+            return f"({' | '.join(map(show, choices))})"
+        case Chain(steps):
+            return " -> ".join(map(show, steps))

@@ -1,0 +1,90 @@
+"""The plan: one resolved specification per tensor, and who said each part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from qsimc.graph import Graph
+from qsimc.ir.config import Value
+from qsimc.ir.quant import QuantSpec
+from qsimc.source import Span
+
+
+class Mode(StrEnum):
+    """VENDOR: the vendor tool's own verdicts and numbers.  FIXED: what its document intends."""
+
+    VENDOR = "vendor"
+    FIXED = "fixed"
+
+
+class Kind(StrEnum):
+    """What a tensor is to the model."""
+
+    INPUT = "input"
+    ACTIVATION = "activation"
+    PARAM = "param"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a field has its value.
+
+    `rule` is a line of .qsim (`Conv[weight]: bits=8`) standing at `span`, or the id of a built-in rule
+    (`aimet-grid-preserving`, a page of `qsimc explain`) without a span.  `detail` is one sentence that
+    names what made the rule apply here.
+    """
+
+    rule: str
+    span: Span | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One rule setting one field of one tensor, in the order in which resolution ran."""
+
+    field: str
+    value: Value
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPlan:
+    """The final word on one tensor, and who said each part of it.
+
+    `node` is the producer of an activation and the consumer of a param, None for a model input.  `shares`
+    names the tensor whose quantizer this one uses.  `history` holds every decision that touched the
+    tensor, first to last: the last one of a field won.
+    """
+
+    tensor: str
+    kind: Kind
+    role: str
+    node: str | None
+    op: str | None
+    spec: QuantSpec
+    axis: int | None = None
+    shares: str | None = None
+    because: Mapping[str, Reason] = field(default_factory=dict)
+    history: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What happens to each tensor of a graph.  Iterates in graph order."""
+
+    graph: Graph
+    tensors: Mapping[str, TensorPlan]
+    dialect: str
+    mode: Mode
+    target: str | None = None
+
+    def __getitem__(self, tensor: str) -> TensorPlan:
+        return self.tensors[tensor]
+
+    def enabled(self) -> tuple[TensorPlan, ...]:
+        """Return the plans of the tensors that are quantized, in graph order."""
+        return tuple(t for t in self.tensors.values() if t.spec.enabled)

@@ -110,10 +110,13 @@ def in_order(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
 def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     """Return the known word nearest to a misspelt one, or None when nothing is near.
 
-    Case differences win over every other match: `relu` means `Relu`, not `PRelu`.
+    Case differences win over every other match (`relu` means `Relu`, not `PRelu`), and a longer form is
+    taken for its abbreviation (`Convolution` means `Conv`).
     """
     folded = {k.casefold(): k for k in known}
     if word.casefold() in folded:
         return folded[word.casefold()]
-    near = get_close_matches(word, known, n=1, cutoff=0.7)
-    return near[0] if near else None
+    if near := get_close_matches(word, known, n=1, cutoff=0.6):
+        return near[0]
+    beginnings = [k for k in known if len(k) >= 3 and word.casefold().startswith(k.casefold())]
+    return max(beginnings, key=len, default=None)

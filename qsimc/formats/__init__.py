@@ -1,1 +1,54 @@
-"""Configuration formats, read and written."""
+"""Configuration formats: which there are, which one a text is in, and how it is read."""
+
+from __future__ import annotations
+
+from qsimc.diagnostics import Diagnostic, Report, Severity
+from qsimc.formats import keyed
+from qsimc.ir.config import Config
+from qsimc.source import Source
+from qsimc.spec import keymap
+from qsimc.syntax import json
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all formats that can be read, as `--from` takes them."""
+    return (*keymap.names(), "qsim")
+
+
+def read(source: Source, report: Report, format: str | None = None) -> Config | None:
+    """Return what a configuration file says, or None after reporting why it cannot be read.
+
+    Args:
+        format: one of `names()`; None looks at the content.
+
+    Raises:
+        LookupError: no such format; the message names those there are.
+    """
+    if format is not None and format not in names():
+        raise LookupError(f"no format `{format}`; there are {', '.join(names())}")
+    if format == "qsim" or (format is None and not source.text.lstrip().startswith(("{", "[", '"'))):
+        # Imported here: lark costs more than everything else that a JSON config needs.
+        from qsimc.formats.qsim import read as read_qsim
+
+        return read_qsim(source, report)
+    document = json.parse(source, report)
+    if document is None:
+        return None
+    candidates = map(keymap.load, keymap.names() if format is None else (format,))
+    table = next((t for t in candidates if format is not None or keyed.recognises(t, document)), None)
+    if table is None:
+        report(_unrecognised(source))
+        return None
+    return keyed.read(table, source, document, report)
+
+
+def _unrecognised(source: Source) -> Diagnostic:
+    return Diagnostic(
+        code="Q0107",
+        name="unknown-format",
+        severity=Severity.ERROR,
+        message="the content is of no configuration format that qsimc knows",
+        path=source.path,
+        notes=(f"known formats: {', '.join(names())}",),
+        helps=("name the format with `--from` to see what is wrong with the file",),
+    )

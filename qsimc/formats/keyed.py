@@ -1,0 +1,225 @@
+"""Read any keyed JSON format by its key table: one walk over the file, one Setting per key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, Vendor, did_you_mean
+from qsimc.formats.codecs import CODECS, Problem
+from qsimc.ir.config import Clause, Config, Fusion, Option, Rule, Setting, Value
+from qsimc.ir.select import Boundary, Chain, Everything, OpType, Selector
+from qsimc.source import Source, Span
+from qsimc.spec.keymap import KeyTable, Place, Row
+from qsimc.syntax.json import Array, Json, Member, Object, kind
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A rule being read."""
+
+    selector: Selector
+    span: Span
+    clauses: list[tuple[tuple[str, ...], list[Setting], Span]] = field(default_factory=list)
+
+    def add(self, roles: tuple[str, ...], setting: Setting, span: Span) -> None:
+        """Add a setting to the clause of those roles; a new clause begins at `span`."""
+        if self.clauses and self.clauses[-1][0] == roles:
+            self.clauses[-1][1].append(setting)
+        else:
+            self.clauses.append((roles, [setting], span))
+
+    def rule(self) -> Rule:
+        clauses = tuple(Clause(roles, tuple(settings), span) for roles, settings, span in self.clauses)
+        return Rule(self.selector, clauses, self.span)
+
+
+def recognises(table: KeyTable, document: Json) -> bool:
+    """Say whether a document has a top-level key of this format."""
+    return isinstance(document, Object) and any(m.key in table.recognise for m in document.members)
+
+
+def read(table: KeyTable, source: Source, document: Json, report: Report) -> Config:
+    """Return what a vendor file says.  Everything wrong with it is reported; what can be read is read."""
+    reader = _Reader(table, report)
+    reader.walk(table.root, document, "", None, {})
+    return Config(
+        source=source,
+        dialect=table.dialect,
+        options=tuple(reader.options),
+        rules=tuple(draft.rule() for draft in reader.drafts),
+        fusions=tuple(reader.fusions),
+    )
+
+
+class _Reader:
+    def __init__(self, table: KeyTable, report: Report) -> None:
+        self.table = table
+        self.report = report
+        self.drafts: list[_Draft] = []
+        self.options: list[Option] = []
+        self.fusions: list[Fusion] = []
+
+    def walk(
+        self, place: Place, value: Json, pointer: str, draft: _Draft | None, captured: Mapping[str, Member]
+    ) -> None:
+        """Read one value at one place of the table, within the rule `draft` if one has begun."""
+        if place.row is not None:
+            self._leaf(place.row, value, pointer, draft, captured)
+        elif place.items is not None:
+            if not isinstance(value, Array):
+                self._wrong_section(place, value, pointer, "an array", "array")
+                return
+            for index, item in enumerate(value.items):
+                self.walk(place.items, item, f"{pointer}/{index}", draft, captured)
+        elif not isinstance(value, Object):
+            self._wrong_section(place, value, pointer, "an object", "object")
+        else:
+            self._object(place, value, pointer, draft, captured)
+
+    def _object(
+        self, place: Place, value: Object, pointer: str, draft: _Draft | None, captured: Mapping[str, Member]
+    ) -> None:
+        # Of equal keys the last one counts, as for every vendor's json.load; the parser has reported it.
+        last = {member.key: member for member in value.members}
+        if missing := [key for key in place.required if key not in last]:
+            self._missing(place, missing, value, pointer)
+        for member in value.members:
+            if last[member.key] is not member:
+                continue
+            below = place.literal.get(member.key)
+            inside = captured
+            if below is None and place.capture is not None:
+                name, below = place.capture
+                inside = {**captured, name: member}
+            at = f"{pointer}/{_escaped(member.key)}"
+            if below is None:
+                self._unknown(place, member, at)
+                continue
+            self.walk(below, member.value, at, self._begin(below, member, inside) or draft, inside)
+
+    def _begin(self, place: Place, member: Member, captured: Mapping[str, Member]) -> _Draft | None:
+        """Begin a rule where the table says that one begins."""
+        if place.subject is None:
+            return None
+        fixed: dict[str, Selector] = {"*": Everything(), "model": Boundary()}
+        selector = fixed[place.subject] if place.subject in fixed else OpType(captured[place.subject].key)
+        span = Span(member.key_span.source, member.key_span.start, member.value.span.end)
+        draft = _Draft(selector, span)
+        self.drafts.append(draft)
+        return draft
+
+    def _leaf(self, row: Row, value: Json, pointer: str, draft: _Draft | None, captured: Mapping[str, Member]) -> None:
+        decoded = CODECS[row.codec](value)
+        for problem in decoded.problems:
+            self._bad_value(problem, pointer)
+        if decoded.value is None:
+            return
+        if row.limit is not None and decoded.value not in row.limit.values:
+            self._refused(row, decoded.value, value.span, pointer)
+        if row.where == "option":
+            self.options.append(Option(row.field, decoded.value, value.span))
+        elif row.where == "fuse":
+            assert isinstance(decoded.value, tuple)
+            steps = tuple(OpType(str(name)) for name in decoded.value)
+            self.fusions.append(Fusion(Chain(steps), value.span))
+        else:
+            assert draft is not None, f"no rule begins above {row.path}"
+            setting = Setting(row.field, decoded.value, value.span, pointer)
+            if named := captured.get(row.role):
+                draft.add((named.key,), setting, named.key_span)
+            else:
+                draft.add((row.role,) if row.role else (), setting, value.span)
+
+    # ── diagnostics ──────────────────────────────────────────────────────────────────────────
+
+    def _vendor(self, text: str | None, id_: str = "ValidationError") -> Vendor | None:
+        return None if text is None else Vendor(self.table.tool, id_, text)
+
+    def _bad_value(self, problem: Problem, pointer: str) -> None:
+        self.report(
+            Diagnostic(
+                code="Q0202",
+                name="bad-value",
+                severity=Severity.ERROR,
+                message=problem.message,
+                labels=(Label(problem.span),),
+                helps=problem.helps,
+                fixes=problem.fixes,
+                vendor=self._vendor(problem.vendor),
+                pointer=pointer + problem.pointer,
+            )
+        )
+
+    def _unknown(self, place: Place, member: Member, pointer: str) -> None:
+        near = did_you_mean(member.key, tuple(place.literal))
+        known = ", ".join(f"`{key}`" for key in place.literal)
+        where = f"`{place.path}`" if place.path else "the top level"
+        fix = None if near is None else Fix(f"rename to `{near}`", (Edit(member.key_span, f'"{near}"'),))
+        self.report(
+            Diagnostic(
+                code="Q0201",
+                name="unknown-key",
+                severity=Severity.ERROR,
+                message=f"no key is called `{member.key}` in {where}",
+                labels=(Label(member.key_span),),
+                notes=() if near else (f"known here: {known}",),
+                helps=(f"did you mean `{near}`?",) if near else (),
+                fixes=() if fix is None else (fix,),
+                vendor=self._vendor(f"Additional properties are not allowed ({member.key!r} was unexpected)"),
+                pointer=pointer,
+            )
+        )
+
+    def _wrong_section(self, place: Place, value: Json, pointer: str, expected: str, schema_type: str) -> None:
+        where = f"`{place.path}`" if place.path else "the whole file"
+        self.report(
+            Diagnostic(
+                code="Q0203",
+                name="wrong-section",
+                severity=Severity.ERROR,
+                message=f"{where} must be {expected}, found {kind(value)}",
+                labels=(Label(value.span),),
+                vendor=self._vendor(f"... is not of type '{schema_type}'"),
+                pointer=pointer,
+            )
+        )
+
+    def _missing(self, place: Place, keys: list[str], value: Object, pointer: str) -> None:
+        where = f"`{place.path}`" if place.path else "the top level"
+        empty = ", ".join(f'"{key}": {"[]" if place.literal[key].items else "{}"}' for key in keys)
+        self.report(
+            Diagnostic(
+                code="Q0204",
+                name="missing-section",
+                severity=Severity.ERROR,
+                message=f"{', '.join(f'`{key}`' for key in keys)} missing from {where}",
+                labels=(Label(Span(value.span.source, value.span.start, value.span.start + 1)),),
+                helps=(f"add `{empty}`; sections may be empty",),
+                vendor=self._vendor(f"{keys[0]!r} is a required property"),
+                pointer=pointer,
+            )
+        )
+
+    def _refused(self, row: Row, value: Value, span: Span, pointer: str) -> None:
+        assert row.limit is not None
+        key = row.path.rpartition(".")[2]
+        allowed = " or ".join(f'`"{v}"`' for v in row.limit.values)
+        help_ = f"write {allowed}, or leave the key out" if allowed else "leave the key out"
+        self.report(
+            Diagnostic(
+                code="Q0205",
+                name="unsupported-value",
+                severity=Severity.ERROR,
+                message=f'`{key}` cannot be `"{value}"` here',
+                labels=(Label(span),),
+                helps=(help_,),
+                vendor=self._vendor(row.limit.text, row.limit.id),
+                pointer=pointer,
+            )
+        )
+
+
+def _escaped(key: str) -> str:
+    """Return a key as a JSON pointer spells it (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,236 @@
+"""Read .qsim: trees become rules, words become settings, and unknown words get a suggestion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from lark import Token, Tree
+
+from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, did_you_mean
+from qsimc.ir.config import Clause, Config, Fusion, Option, Rule, Setting, Value
+from qsimc.ir.select import AnyOf, Boundary, Chain, Everything, NodeName, OpType, Selector
+from qsimc.source import Source, Span
+from qsimc.spec.fields import vocabulary
+from qsimc.syntax import qsim
+
+
+def read(source: Source, report: Report) -> Config:
+    """Return what a .qsim file says.  Everything wrong with it is reported; what can be read is read."""
+    reader = _Reader(source, report)
+    for statement in qsim.parse(source, report).children:
+        assert isinstance(statement, Tree)
+        reader.statement(statement)
+    return Config(
+        source=source,
+        dialect=reader.dialect,
+        options=tuple(reader.options),
+        rules=tuple(reader.rules),
+        fusions=tuple(reader.fusions),
+    )
+
+
+_WANTED = {
+    "boolean": "`true` or `false`",
+    "integer": "an integer",
+    "real": "a number",
+    "range": "a range such as `0..1`",
+    "kernels": "precisions such as `(int16/int8 | float16/float16)`",
+}
+
+
+class _Reader:
+    def __init__(self, source: Source, report: Report) -> None:
+        self.source = source
+        self.report = report
+        self.dialect = "onnx"
+        self.lets: dict[str, tuple[Setting, ...]] = {}
+        self.options: list[Option] = []
+        self.rules: list[Rule] = []
+        self.fusions: list[Fusion] = []
+
+    def statement(self, tree: Tree[Token]) -> None:
+        match tree.data:
+            case "dialect":
+                self.dialect = str(tree.children[0])
+            case "option":
+                for name, value in map(_name_and_value, _trees(tree)):
+                    self.options.append(Option(str(name), self._value(value), self._span(value)))
+            case "let":
+                self.lets[str(tree.children[0])] = self._settings(tree.children[1:])
+            case "rule":
+                selector, roles, *settings = tree.children
+                span = self._span(tree)
+                clause = Clause(_names(roles), self._settings(settings), span)
+                self.rules.append(Rule(self._selector(selector), (clause,), span))
+            case "block":
+                selector, *entries = tree.children
+                clauses = tuple(self._entry(entry) for entry in entries if isinstance(entry, Tree))
+                self.rules.append(Rule(self._selector(selector), clauses, self._span(tree)))
+            case "fuse":
+                steps = self._selector(tree.children[0])
+                chain = steps if isinstance(steps, Chain) else Chain((steps,))
+                self.fusions.append(Fusion(chain, self._span(tree)))
+
+    def _entry(self, tree: Tree[Token]) -> Clause:
+        roles, *settings = tree.children
+        return Clause(_names(roles), self._settings(settings), self._span(tree))
+
+    # ── selectors ────────────────────────────────────────────────────────────────────────────
+
+    def _selector(self, tree: Tree[Token] | Token | None) -> Selector:
+        assert isinstance(tree, Tree)
+        match tree.data:
+            case "everything":
+                return Everything()
+            case "model":
+                return Boundary()
+            case "op_type":
+                return OpType(str(tree.children[0]))
+            case "node_name":
+                return NodeName(_unquoted(tree.children[0]))
+            case "node_glob":
+                return NodeName(_unquoted(tree.children[0]), glob=True)
+            case "any_of":
+                choices = tuple(self._selector(child) for child in tree.children)
+                return choices[0] if len(choices) == 1 else AnyOf(choices)
+            case _:
+                return Chain(tuple(self._selector(child) for child in tree.children))
+
+    # ── settings ─────────────────────────────────────────────────────────────────────────────
+
+    def _settings(self, trees: Iterable[Tree[Token] | Token | None]) -> tuple[Setting, ...]:
+        settings: list[Setting] = []
+        for tree in trees:
+            assert isinstance(tree, Tree)
+            match tree.data:
+                case "flag":
+                    settings += self._flag(tree)
+                case "assignment":
+                    settings += self._assignment(tree)
+                case _:
+                    settings += self._reference(tree)
+        return tuple(settings)
+
+    def _flag(self, tree: Tree[Token]) -> tuple[Setting, ...]:
+        word, span = str(tree.children[0]), self._span(tree)
+        if word in (flags := vocabulary().flags):
+            field, value = flags[word]
+            return (Setting(field, value, span),)
+        if word in vocabulary().fields:
+            self.report(self._bad_value(f"`{word}` needs a value", span, (f"write `{word}=...`",)))
+        else:
+            self._unknown_word(word, span)
+        return ()
+
+    def _assignment(self, tree: Tree[Token]) -> tuple[Setting, ...]:
+        name, value = _name_and_value(tree)
+        word, span = str(name), self._span(tree)
+        field = vocabulary().fields.get(word)
+        if field is None or field.type == "flag":
+            self._unknown_word(word, self._span(name))
+            return ()
+        decoded = self._value(value)
+        fits = {
+            "boolean": isinstance(decoded, bool),
+            "word": decoded in field.choices,
+            "integer": type(decoded) is int,
+            "real": type(decoded) in (int, float),
+            "range": value.data == "range",
+            "kernels": value.data in ("set", "pair", "word"),
+        }[field.type]
+        if not fits:
+            wanted = " or ".join(f"`{c}`" for c in field.choices) or _WANTED[field.type]
+            self.report(self._bad_value(f"`{word}` takes {wanted}", self._span(value)))
+            return ()
+        return (Setting(word, decoded, span),)
+
+    def _reference(self, tree: Tree[Token]) -> tuple[Setting, ...]:
+        name = str(tree.children[0])
+        if name in self.lets:
+            return self.lets[name]
+        near = did_you_mean(name, tuple(self.lets))
+        helps = (f"did you mean `@{near}`?",) if near else ("define it above with `let`",)
+        self.report(self._bad_word(f"no `let` above is called `{name}`", self._span(tree), helps))
+        return ()
+
+    def _value(self, tree: Tree[Token]) -> Value:
+        match tree.data:
+            case "word":
+                word = str(tree.children[0])
+                return {"true": True, "false": False}.get(word, word)
+            case "number":
+                return _number(tree.children[0])
+            case "string":
+                return _unquoted(tree.children[0])
+            case "range":
+                low, high = tree.children
+                return (None if low is None else _number(low), None if high is None else _number(high))
+            case "pair":
+                return tuple(str(child) for child in tree.children)
+            case _:
+                return tuple(self._value(child) for child in _trees(tree))
+
+    # ── diagnostics ──────────────────────────────────────────────────────────────────────────
+
+    def _span(self, node: Tree[Token] | Token) -> Span:
+        if isinstance(node, Token):
+            assert node.start_pos is not None
+            return Span(self.source, node.start_pos, node.start_pos + len(node))
+        if node.meta.empty:
+            return Span(self.source, 0, 0)
+        return Span(self.source, node.meta.start_pos, node.meta.end_pos)
+
+    def _unknown_word(self, word: str, span: Span) -> None:
+        near = did_you_mean(word, vocabulary().words)
+        helps = (f"did you mean `{near}`?",) if near else (f"settings: {', '.join(vocabulary().words)}",)
+        fixes = (Fix(f"write `{near}`", (Edit(span, near),)),) if near else ()
+        self.report(self._bad_word(f"no setting is called `{word}`", span, helps, fixes))
+
+    def _bad_word(self, message: str, span: Span, helps: tuple[str, ...], fixes: tuple[Fix, ...] = ()) -> Diagnostic:
+        return Diagnostic(
+            code="Q0201",
+            name="unknown-key",
+            severity=Severity.ERROR,
+            message=message,
+            labels=(Label(span),),
+            helps=helps,
+            fixes=fixes,
+        )
+
+    def _bad_value(self, message: str, span: Span, helps: tuple[str, ...] = ()) -> Diagnostic:
+        return Diagnostic(
+            code="Q0202",
+            name="bad-value",
+            severity=Severity.ERROR,
+            message=message,
+            labels=(Label(span),),
+            helps=helps,
+        )
+
+
+def _trees(tree: Tree[Token]) -> Iterable[Tree[Token]]:
+    return (child for child in tree.children if isinstance(child, Tree))
+
+
+def _name_and_value(tree: Tree[Token]) -> tuple[Token, Tree[Token]]:
+    name, value = tree.children
+    assert isinstance(name, Token)
+    assert isinstance(value, Tree)
+    return name, value
+
+
+def _names(roles: Tree[Token] | Token | None) -> tuple[str, ...]:
+    if roles is None or (isinstance(roles, Tree) and roles.data == "every_role"):
+        return ()
+    assert isinstance(roles, Tree)
+    return tuple(str(child) for child in roles.children if child is not None)
+
+
+def _unquoted(token: Tree[Token] | Token | None) -> str:
+    return str(json.loads(str(token)))
+
+
+def _number(token: Tree[Token] | Token | None) -> int | float:
+    text = str(token)
+    return int(text) if text.lstrip("-").isdigit() else float(text)

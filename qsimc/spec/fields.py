@@ -1,0 +1,52 @@
+"""The vocabulary of settings (specs/fields.toml): which words a rule may say, and what they mean."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from qsimc import resources
+
+FieldType = Literal["flag", "boolean", "word", "integer", "real", "range", "kernels"]
+
+
+class Field(BaseModel):
+    """One field: its type, its words, and what it means."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: FieldType
+    doc: str
+    words: tuple[str, str] = ("", "")
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Fields by name, in printing order, and flag words by spelling: `off` -> ("enabled", False)."""
+
+    fields: dict[str, Field]
+    flags: dict[str, tuple[str, bool]]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every word a rule may say: flags, then the fields that take a value."""
+        return (*self.flags, *(name for name, f in self.fields.items() if f.type != "flag"))
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """Return the vocabulary, read once."""
+    table = tomllib.loads(resources.read("specs", "fields.toml"))
+    fields = TypeAdapter(dict[str, Field]).validate_python(table)
+    flags = {
+        word: (name, value)
+        for name, f in fields.items()
+        if f.type == "flag"
+        for word, value in zip(f.words, (True, False), strict=True)
+    }
+    return Vocabulary(fields, flags)

@@ -1,8 +1,8 @@
-"""What a backend does, and how one is found: four verbs, no base class."""
+"""What a backend does, and how one is found: a few verbs, no base class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,6 +76,27 @@ class Backend(Protocol):
         """Write the deployable model (QDQ for ONNX) into the folder `out`; the first path is the model."""
         ...
 
+    def run(
+        self, model: Path, batches: Iterable[Batch], outputs: Sequence[str] | None = None, *, optimise: bool = True
+    ) -> Iterator[Mapping[str, NDArray[Any]]]:
+        """Yield the outputs of each batch, by name: the model's own, or the named tensors.
+
+        Without `optimise` every node runs as written.
+        """
+        ...
+
+    def quantized(self, built: Path) -> Mapping[str, str]:
+        """Return, for each quantizer of a model that `build` wrote, its tensor and the name of what it puts out."""
+        ...
+
+    def size(self, model: Path) -> int:
+        """Return the bytes of a model on disk, its data files included."""
+        ...
+
+
+Capture = Callable[[str, Path, Report], Path | None]
+"""Turn `package.module:factory` into an ONNX file in a folder; None after reporting why it cannot be."""
+
 
 def load_backend(name: str) -> Backend:
     """Import a backend the first time somebody asks for it.
@@ -83,8 +104,25 @@ def load_backend(name: str) -> Backend:
     Raises:
         LookupError: no such backend is installed; the message names those that are.
     """
-    found = {entry.name: entry for entry in entry_points(group="qsimc.backends")}
-    if name not in found:
-        raise LookupError(f"no backend `{name}`; installed: {', '.join(sorted(found)) or 'none'}")
-    backend: Backend = found[name].load().BACKEND
+    backend: Backend = _load("backend", name).BACKEND
     return backend
+
+
+def load_capture(name: str) -> Capture:
+    """Import what captures models of one framework (`torch`).
+
+    Raises:
+        LookupError: the framework's package is not installed; the message names those that are.
+    """
+    capture: Capture = _load("capture", name)
+    return capture
+
+
+def _load(kind: str, name: str) -> Any:
+    found = {entry.name: entry for entry in entry_points(group=f"qsimc.{kind}s")}
+    if name not in found:
+        raise LookupError(f"no {kind} `{name}`; installed: {', '.join(sorted(found)) or 'none'}")
+    try:
+        return found[name].load()
+    except ModuleNotFoundError as error:
+        raise LookupError(f"the {kind} `{name}` needs the package `{error.name}`, which is not installed") from error

@@ -1,0 +1,5 @@
+"""`python -m qsimc`."""
+
+from qsimc.cli import main
+
+main()

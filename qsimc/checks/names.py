@@ -1,0 +1,107 @@
+"""Names that mean nothing: operators, parameters, hardware versions and graph passes.
+
+AIMET accepts every such name in silence, and the rule then never applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, Vendor, did_you_mean
+from qsimc.ir.config import Config
+from qsimc.ir.select import AnyOf, Chain, OpType, Selector
+from qsimc.source import Span
+from qsimc.spec import operators
+
+PARAMS = ("weight", "bias", "weight_r", "running_mean", "running_var")
+ROLES = ("input", "output", "act", "param", *PARAMS)
+HARDWARE = ("V66", "V68", "V69", "V73", "V75", "V79", "V81", "V85")
+PASSES = ("LayerNormalization", "RMSNormalization", "MatmulAdd", "MaskedSoftmax")
+
+
+def check(config: Config, report: Report) -> None:
+    """Report names that no operator, parameter, chip or pass has."""
+    known = (*operators.names("onnx"), *operators.names("aimet_torch"))
+    for name, span in _operators(config):
+        if name not in known:
+            report(_unknown("Q0206", "unknown-operator", f"no operator is called `{name}`", name, span, known))
+    for rule in config.rules:
+        for clause in rule.clauses:
+            for role in clause.roles:
+                if role not in ROLES:
+                    message = f"no parameter is called `{role}`, so the rule never applies"
+                    report(_unknown("Q0207", "unknown-parameter", message, role, _quoted(role, clause.span), PARAMS))
+    if config.dialect == "aimet":
+        _hardware(config, report)
+        _passes(config, report)
+
+
+def _operators(config: Config) -> Iterator[tuple[str, Span]]:
+    for rule in config.rules:
+        yield from ((name, _quoted(name, rule.span)) for name in _named(rule.selector))
+    for fusion in config.fusions:
+        yield from ((name, _quoted(name, fusion.span)) for name in _named(fusion.chain))
+
+
+def _named(selector: Selector) -> Iterator[str]:
+    match selector:
+        case OpType(name):
+            yield name
+        case AnyOf(parts) | Chain(parts):
+            for part in parts:
+                yield from _named(part)
+
+
+def _quoted(name: str, span: Span) -> Span:
+    """Return the place of a name within a rule: without quotes, so that a fix keeps them."""
+    at = span.text.find(name)
+    return span if at < 0 else Span(span.source, span.start + at, span.start + at + len(name))
+
+
+def _unknown(code: str, slug: str, message: str, name: str, span: Span, known: Sequence[str]) -> Diagnostic:
+    near = did_you_mean(name, known)
+    spelled = span.text == name and near is not None
+    return Diagnostic(
+        code=code,
+        name=slug,
+        severity=Severity.WARNING,
+        message=message,
+        labels=(Label(span),),
+        helps=(f"did you mean `{near}`?",) if near else (),
+        fixes=(Fix(f"write `{near}`", (Edit(span, near),)),) if spelled and near else (),
+    )
+
+
+def _hardware(config: Config, report: Report) -> None:
+    option = config.option("hw_version")
+    if option is None or option.value in HARDWARE:
+        return
+    near = did_you_mean(str(option.value), HARDWARE)
+    report(
+        Diagnostic(
+            code="Q0208",
+            name="unknown-hardware",
+            severity=Severity.WARNING,
+            message=f"no hardware version is called `{option.value}`; AIMET applies the rules of the newest",
+            labels=(Label(option.span),),
+            notes=(f"known: {', '.join(HARDWARE)}; upper case counts",),
+            helps=(f"did you mean `{near}`?",) if near else (),
+            fixes=(Fix(f"write `{near}`", (Edit(option.span, f'"{near}"'),)),) if near else (),
+        )
+    )
+
+
+def _passes(config: Config, report: Report) -> None:
+    option = config.option("supergroup_passes")
+    if option is None or not isinstance(option.value, tuple):
+        return
+    for name in option.value:
+        if name in PASSES:
+            continue
+        word = str(name)
+        message = f"no graph pass is called `{word}`"
+        found = _unknown("Q0209", "unknown-pass", message, word, _quoted(word, option.span), PASSES)
+        said = Vendor("aimet_onnx 2.42", "ValueError", f"Graph pass requested but not found: [{word!r}].")
+        helps = found.helps or (f"passes: {', '.join(PASSES)}",)
+        report(replace(found, severity=Severity.ERROR, helps=helps, vendor=said))

@@ -1,0 +1,108 @@
+"""The command line: parse, call one function, render, choose the exit status.
+
+A command's module is imported when the command is used, so that `qsimc check` stays light.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+import qsimc
+from qsimc.cli.output import show
+from qsimc.cli.status import BUG, INTERRUPTED, OK, USAGE, status_of
+from qsimc.diagnostics import InputError
+
+_HOME = {
+    "build": "model",
+    "calibrate": "model",
+    "capabilities": "about",
+    "check": "config",
+    "evaluate": "result",
+    "explain": "about",
+    "export": "result",
+    "plan": "config",
+    "quantize": "model",
+    "targets": "about",
+    "why": "config",
+}
+
+
+class _Commands(click.Group):
+    """Commands by name, each imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_HOME)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _HOME:
+            return None
+        module = import_module(f"qsimc.cli.{_HOME[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit status: 0 no findings, 1 findings, 2 usage or unreadable input, 101 a bug in qsimc, 130 interrupted.",
+)
+@click.version_option(qsimc.__version__, prog_name="qsimc")
+def qsimc_command() -> None:
+    """The compiler for quantization configurations.
+
+    \b
+    qsimc check config.json                                    what is wrong with it
+    qsimc plan config.json --model m.onnx                      what happens to each tensor
+    qsimc why config.json --model m.onnx conv1.weight          which rule decided
+    qsimc quantize config.json --model m.onnx --data d.npz --out result
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status."""
+    try:
+        status = qsimc_command.main(args=list(arguments), prog_name="qsimc", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else OK
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except InputError as error:
+        show(error.findings)
+        return status_of(error.findings)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        click.echo(f"interrupted{_where(interrupt)}; nothing was written", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone, which is no mistake; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception:  # the only place that catches everything: what arrives here is a bug of ours
+        click.echo(_bug(arguments), err=True)
+        return BUG
+
+
+def _where(interrupt: BaseException) -> str:
+    """Return where work stood, if the interrupted part said so."""
+    return f" {interrupt.args[0]}" if interrupt.args and isinstance(interrupt.args[0], str) else ""
+
+
+def _bug(arguments: Sequence[str]) -> str:
+    return (
+        f"{traceback.format_exc()}\n"
+        f"This is a bug in qsimc {qsimc.__version__}, not a mistake of yours.  Please report it with the lines above,\n"
+        f"the command `qsimc {' '.join(arguments)}` and, if you can share them, the files it names."
+    )
+
+
+def main() -> None:
+    """Entry point of the `qsimc` program."""
+    sys.exit(run(sys.argv[1:]))

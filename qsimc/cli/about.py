@@ -1,0 +1,120 @@
+"""Commands about qsimc itself: explain, targets, capabilities."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import entry_points
+from typing import Any
+
+import click
+
+import qsimc
+from qsimc import explain as pages
+from qsimc import formats
+from qsimc import targets as builtin
+from qsimc.cli import options
+from qsimc.cli.output import product
+from qsimc.cli.status import BUG, FINDINGS, INTERRUPTED, OK, USAGE
+from qsimc.diagnostics import did_you_mean
+from qsimc.ir.quant import Calib
+from qsimc.plan.plan import Mode
+from qsimc.render import RENDERERS
+
+_STYLE = click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+
+@click.command()
+@click.argument("code", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every page.")
+@_STYLE
+@options.output_option
+def explain(code: str | None, everything: bool, style: str, output: str | None) -> int:
+    """Explain a diagnostic code or a built-in rule.
+
+    \b
+    qsimc explain Q0201
+    qsimc explain aimet-grid-preserving
+    qsimc explain --all --format json
+    """
+    if (code is None) != everything:
+        raise click.UsageError("name one CODE, or say --all")
+    found = pages.pages() if code is None else (_page(code),)
+    if style == "json":
+        document = {
+            "format_version": "1.0",
+            "pages": [{"code": p.code, "title": p.title, "text": p.text} for p in found],
+        }
+        product(json.dumps(document, indent=2) + "\n", output)
+    else:
+        product("\n\n".join(p.text.rstrip("\n") for p in found) + "\n", output)
+    return OK
+
+
+def _page(code: str) -> pages.Page:
+    try:
+        return pages.explain(code)
+    except LookupError as error:
+        known = [known for folder in pages.FOLDERS for known in pages.codes(folder)]
+        near = did_you_mean(code, known)
+        said = f"{error.args[0]}; did you mean `{near}`?" if near else f"{error.args[0]}; `--all` shows every page"
+        raise click.UsageError(said) from error
+
+
+@click.command()
+@click.argument("name", required=False)
+@options.output_option
+def targets(name: str | None, output: str | None) -> int:
+    """List the built-in configurations, or print one.
+
+    \b
+    qsimc targets
+    qsimc targets aimet:default
+    """
+    if name is None:
+        product("".join(f"{known:<20} {builtin.title(known)}\n" for known in builtin.names()), output)
+        return OK
+    try:
+        product(builtin.source(name).text, output)
+    except LookupError as error:
+        raise click.UsageError(str(error.args[0])) from error
+    return OK
+
+
+@click.command()
+@_STYLE
+@options.output_option
+def capabilities(style: str, output: str | None) -> int:
+    """Say what this installation can do, for programs.
+
+    \b
+    qsimc capabilities --format json
+    """
+    found = _capabilities()
+    if style == "json":
+        product(json.dumps(found, indent=2) + "\n", output)
+    else:
+        lines = [
+            f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in found.items()
+        ]
+        product("\n".join(lines) + "\n", output)
+    return OK
+
+
+def _capabilities() -> dict[str, Any]:
+    from qsimc.cli.result import EXPORTS
+
+    return {
+        "format_version": "1.0",
+        "qsimc": qsimc.__version__,
+        "formats": list(formats.names()),
+        "targets": list(builtin.names()),
+        "backends": sorted(entry.name for entry in entry_points(group="qsimc.backends")),
+        "captures": sorted(entry.name for entry in entry_points(group="qsimc.captures")),
+        "calib": [str(c) for c in Calib],
+        "modes": [str(m) for m in Mode],
+        "diagnostic_formats": list(RENDERERS),
+        "exports": list(EXPORTS),
+        "codes": list(pages.codes("diagnostics")),
+        "rules": list(pages.codes("rules")),
+        "exit_codes": {"ok": OK, "findings": FINDINGS, "usage": USAGE, "bug": BUG, "interrupted": INTERRUPTED},
+    }

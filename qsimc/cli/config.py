@@ -1,0 +1,152 @@
+"""Commands about a configuration: check, plan, why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from qsimc.cli import options
+from qsimc.cli.output import announce, colorful, product, show
+from qsimc.cli.status import OK, status_of
+from qsimc.diagnostics import Diagnostic, Severity
+from qsimc.render import RENDERERS, text
+
+if TYPE_CHECKING:
+    from qsimc.pipeline.plan import Session
+
+
+@click.command()
+@click.argument("config", nargs=-1, required=True)
+@options.from_option
+@click.option("--target", metavar="NAME", help="Check against a hardware target (`qsimc targets`).")
+@click.option("--model", metavar="M", help="Also bind to a model: which rules apply, and to what.")
+@options.mode_option
+@click.option(
+    "--fail-on", type=click.Choice([str(s) for s in Severity]), default="error", show_default=True,
+    help="The least severity that makes the exit status 1.",
+)  # fmt: skip
+@click.option("--format", "style", type=click.Choice(list(RENDERERS)), default="text", show_default=True)
+@options.output_option
+def check(
+    config: tuple[str, ...],
+    format: str | None,
+    target: str | None,
+    model: str | None,
+    mode: str,
+    fail_on: str,
+    style: str,
+    output: str | None,
+) -> int:
+    """Report everything wrong with configurations.
+
+    \b
+    qsimc check config.json
+    qsimc check *.json --format sarif --output findings.sarif
+    """
+    from qsimc.pipeline.check import check as run
+
+    findings: list[Diagnostic] = []
+    try:
+        for path in config:
+            findings += run(path, format=format, target=target, model=model, mode=mode)
+    except LookupError as error:
+        raise click.UsageError(str(error.args[0])) from error
+    if style == "text":
+        product(text.full(findings, color=output is None and colorful(sys.stdout)), output)
+    else:
+        product(RENDERERS[style](findings), output)
+    return status_of(findings, Severity(fail_on))
+
+
+@click.command()
+@click.argument("config")
+@options.from_option
+@options.model_option
+@options.choices_options
+@click.option(
+    "--format", "style", type=click.Choice(["table", "json", "md", "html"]), default="table", show_default=True
+)
+@options.output_option
+def plan(
+    config: str,
+    format: str | None,
+    model: str,
+    act: str,
+    param: str,
+    calib: str,
+    mode: str,
+    style: str,
+    output: str | None,
+) -> int:
+    """Show what happens to each tensor of a model, and which rule said so.
+
+    \b
+    qsimc plan config.json --model m.onnx
+    qsimc plan aimet:default --model m.onnx --act int16 --format json
+    """
+    from qsimc.pipeline.plan import choices, session
+
+    announce(model)
+    with session(config, model, choices(act, param, calib, mode), format=format) as made:
+        show(made.findings)
+        product(_rendered(made, style, output), output)
+    return OK
+
+
+def _rendered(made: Session, style: str, output: str | None) -> str:
+    """Return a plan in one of the styles of `qsimc plan`."""
+    if style == "json":
+        from qsimc.plan.dump import plan_document
+
+        config = {"path": made.config.source.path, "format": made.config.dialect}
+        return json.dumps(plan_document(made.plan, config=config, model=made.model.path), indent=1) + "\n"
+    if style == "html":
+        from qsimc.report.html import plan_html
+
+        return plan_html(made.plan, config=made.config.source.path, model=made.model.path)
+    from qsimc.render import plans
+
+    if style == "md":
+        return plans.markdown(made.plan)
+    color = output is None and colorful(sys.stdout)
+    return plans.table(made.plan, color=color, width=None if sys.stdout.isatty() else 200)
+
+
+@click.command()
+@click.argument("config")
+@options.from_option
+@options.model_option
+@click.argument("tensor")
+@click.argument("field", required=False)
+@options.choices_options
+def why(
+    config: str,
+    format: str | None,
+    model: str,
+    tensor: str,
+    field: str | None,
+    act: str,
+    param: str,
+    calib: str,
+    mode: str,
+) -> int:
+    """Say which rule decided a tensor's quantization, which rules lost, and where they stand.
+
+    \b
+    qsimc why config.json --model m.onnx conv1.weight
+    qsimc why config.json --model m.onnx conv1.weight bits
+    """
+    from qsimc.pipeline.plan import choices, session
+    from qsimc.plan.why import render
+    from qsimc.plan.why import why as explain
+
+    announce(model)
+    with session(config, model, choices(act, param, calib, mode), format=format) as made:
+        try:
+            product(render(explain(made.plan, tensor, field)), None)
+        except LookupError as error:
+            raise click.UsageError(str(error.args[0])) from error
+    return OK

@@ -1,0 +1,137 @@
+"""Commands that write a model or its encodings: build, quantize, calibrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qsimc.cli import options
+from qsimc.cli.output import announce, show, write_stderr
+from qsimc.cli.progress import bar
+from qsimc.cli.status import OK
+from qsimc.render.text import printable
+
+
+@click.command()
+@click.argument("config")
+@options.from_option
+@options.model_option
+@options.out_option
+@options.backend_option
+@options.choices_options
+@options.force_option
+def build(
+    config: str,
+    format: str | None,
+    model: str,
+    out: str,
+    backend: str,
+    act: str,
+    param: str,
+    calib: str,
+    mode: str,
+    force: bool,
+) -> int:
+    """Write the instrumented model: one named quantizer per tensor, not calibrated yet.
+
+    \b
+    qsimc build config.json --model m.onnx --out built
+    """
+    from qsimc.outputs import staged
+    from qsimc.pipeline.plan import choices, session
+
+    announce(model)
+    with session(config, model, choices(act, param, calib, mode), format=format, backend=backend) as made:
+        show(made.findings)
+        with staged(Path(out), force=force) as stage:
+            made.backend.build(made.model, made.plan, stage)
+        write_stderr(f"{len(made.plan.enabled())} quantizers placed; the model is in {printable(out)}\n")
+    return OK
+
+
+@click.command()
+@click.argument("config")
+@options.from_option
+@options.model_option
+@options.data_options
+@options.out_option
+@options.backend_option
+@options.choices_options
+@options.force_option
+def quantize(
+    config: str,
+    format: str | None,
+    model: str,
+    data: str,
+    limit: int | None,
+    batch_size: int | None,
+    out: str,
+    backend: str,
+    act: str,
+    param: str,
+    calib: str,
+    mode: str,
+    force: bool,
+) -> int:
+    """Plan, instrument, calibrate and export: the main job in one command.
+
+    \b
+    qsimc quantize config.json --model m.onnx --data calibration.npz --out result
+    qsimc quantize aimet:default --model package.module:factory --data images/ --out result
+    """
+    from qsimc.pipeline.quantize import quantize as run
+
+    announce(model, data)
+    with bar("calibrating") as started:
+        result = run(
+            config, model=model, data=data, out=out, backend=backend, format=format, act=act, param=param,
+            calib=calib, mode=mode, limit=limit, batch_size=batch_size, force=force, started=started,
+        )  # fmt: skip
+    show(result.findings)
+    write_stderr(
+        f"{len(result.plan.enabled())} quantizers calibrated on {result.samples} samples;"
+        f" the results are in {printable(out)}\n"
+    )
+    return OK
+
+
+@click.command()
+@click.argument("config")
+@options.from_option
+@options.model_option
+@options.data_options
+@options.out_option
+@options.choices_options
+@options.force_option
+def calibrate(
+    config: str,
+    format: str | None,
+    model: str,
+    data: str,
+    limit: int | None,
+    batch_size: int | None,
+    out: str,
+    act: str,
+    param: str,
+    calib: str,
+    mode: str,
+    force: bool,
+) -> int:
+    """Find the encodings only, and keep the statistics they came from.
+
+    \b
+    qsimc calibrate config.json --model m.onnx --data calibration.npz --out result
+    """
+    from qsimc.pipeline.plan import choices
+    from qsimc.pipeline.quantize import calibrate_into
+
+    announce(model, data)
+    with bar("calibrating") as started:
+        result = calibrate_into(
+            config, model=model, data=data, out=out, chosen=choices(act, param, calib, mode), format=format,
+            limit=limit, batch_size=batch_size, force=force, started=started,
+        )  # fmt: skip
+    show(result.findings)
+    write_stderr(f"{len(result.encodings)} encodings from {result.samples} samples are in {printable(out)}\n")
+    return OK

@@ -1,0 +1,81 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from qsimc import formats
+from qsimc.ir.quant import Calib, precision
+from qsimc.plan.plan import Mode
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Precision(click.ParamType[str]):
+    """A precision such as int8 or float16."""
+
+    name = "type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            precision(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+def _known_format(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and value not in formats.names():
+        raise click.BadParameter(f"no format `{value}`; there are {', '.join(formats.names())}")
+    return value
+
+
+from_option = click.option(
+    "--from", "format", metavar="FORMAT", callback=_known_format, help="Format of CONFIG; guessed from its content."
+)
+backend_option = click.option("--backend", default="onnx", show_default=True, help="What the model is written for.")
+model_option = click.option(
+    "--model", required=True, metavar="M", help="An .onnx file, or package.module:factory (runs that code)."
+)
+data_option = click.option(
+    "--data", required=True, metavar="D", help="An .npz, a folder of .npy/.npz batches, or package.module:factory."
+)
+out_option = click.option("--out", required=True, metavar="DIR", help="Folder for the results; written whole or not.")
+output_option = click.option("--output", metavar="FILE", help="Write there instead of to stdout.")
+mode_option = click.option(
+    "--mode",
+    type=click.Choice([str(mode) for mode in Mode]),
+    default=str(Mode.FIXED),
+    show_default=True,
+    help="vendor: the vendor tool's own verdicts and numbers; fixed: what its document intends.",
+)
+force_option = click.option("--force", is_flag=True, help="Replace files in DIR that qsimc did not write.")
+
+
+def choices_options(command: Command) -> Command:
+    """Add the precisions and the calibration method, which AIMET configurations do not state."""
+    for option in (
+        mode_option,
+        click.option(
+            "--calib", type=click.Choice([str(c) for c in Calib]), default="minmax", show_default=True,
+            help="How ranges are estimated where the configuration does not say.",
+        ),
+        click.option("--param", type=Precision(), default="int8", show_default=True, help="Precision of params."),
+        click.option("--act", type=Precision(), default="int8", show_default=True, help="Precision of activations."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def data_options(command: Command) -> Command:
+    """Add what chooses and cuts the data."""
+    for option in (
+        click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run of the model."),
+        click.option("--limit", type=click.IntRange(min=0), help="Use at most so many samples."),
+        data_option,
+    ):
+        command = option(command)
+    return command

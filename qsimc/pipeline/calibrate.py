@@ -1,0 +1,147 @@
+"""Plan and data to encodings: params from their values, activations from what the model makes of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qsimc.backend import Backend, Batch, Model
+from qsimc.calibrate.encoding import Encoding, Numerics
+from qsimc.calibrate.observer import Observer
+from qsimc.calibrate.observers import AVAILABLE, channels_first, observer_for
+from qsimc.calibrate.ranges import fixed_range
+from qsimc.calibrate.sketch import Sketch
+from qsimc.diagnostics import Diagnostic, InputError, Severity
+from qsimc.ir.quant import Numeric, QuantSpec
+from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
+
+Seen = Callable[[int], None]
+
+_NUMERICS: dict[str, Numerics] = {"aimet": "aimet"}
+"""Whose range rules the configurations of a dialect mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What calibration found.
+
+    Attributes:
+        encodings: tensor -> encoding, for every tensor quantized to integers, sharing ones included.
+        observers: quantizer owner -> the statistic its encoding came from; mergeable with other shards'.
+        sketches: quantizer owner -> a sample of its values, for the report.
+    """
+
+    encodings: Mapping[str, Encoding]
+    observers: Mapping[str, Observer]
+    sketches: Mapping[str, Sketch]
+
+
+def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batch], seen: Seen) -> Calibration:
+    """Return the encodings of a plan on some data.
+
+    Memory does not grow with the number of batches.  As AIMET does, the model runs with its params
+    quantized and its activations not.
+
+    Raises:
+        InputError: the data or what the model makes of it cannot be used (Q06xx, Q0508).
+    """
+    groups = _groups(plan)
+    encodings: dict[str, Encoding] = {}
+    observers: dict[str, Observer] = {}
+    for owner, members in groups.items():
+        spec = plan[owner].spec
+        if spec.type is not Numeric.INT:
+            continue
+        observers[owner] = _constants_observed(model, members, _observer(plan, owner))
+        if all(_is_constant(t) for t in members):
+            encodings[owner] = _encode(plan, owner, observers[owner])
+    live = {owner: (observers[owner], Sketch.empty()) for owner in observers if owner not in encodings}
+    params = {t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings}
+    found = backend.observe(model, plan, params, batches, live, seen)
+    sketches: dict[str, Sketch] = {}
+    for owner, (observer, sketch) in found.items():
+        assert isinstance(sketch, Sketch)
+        observers[owner], sketches[owner] = observer, sketch
+        encodings[owner] = _encode(plan, owner, observer)
+    return Calibration(
+        encodings={t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings},
+        observers=observers,
+        sketches=sketches,
+    )
+
+
+def numerics_of(plan: Plan, spec: QuantSpec) -> Numerics:
+    """Return whose range rules a spec's encoding follows: its dialect's, where that tool has the calibration."""
+    numerics = _NUMERICS.get(plan.dialect, "onnx")
+    return numerics if spec.calib in AVAILABLE[numerics] else "onnx"
+
+
+def _groups(plan: Plan) -> dict[str, list[TensorPlan]]:
+    """Return the tensors of each quantizer, by the tensor that owns it."""
+    groups: dict[str, list[TensorPlan]] = {}
+    for t in plan.enabled():
+        groups.setdefault(t.shares or t.tensor, []).append(t)
+    return groups
+
+
+def _members(groups: Mapping[str, list[TensorPlan]]) -> Iterator[tuple[str, TensorPlan]]:
+    return ((owner, t) for owner, members in groups.items() for t in members)
+
+
+def _is_constant(t: TensorPlan) -> bool:
+    return t.kind in (Kind.PARAM, Kind.CONSTANT)
+
+
+def _observer(plan: Plan, owner: str) -> Observer:
+    t = plan[owner]
+    shape = plan.graph.tensors[owner].shape
+    channels = 1 if t.axis is None else (shape or ())[t.axis]
+    assert channels is not None, f"channels of {owner} are not known"
+    try:
+        return observer_for(t.spec, numerics_of(plan, t.spec), channels)
+    except ValueError as error:
+        raise InputError([_unavailable(owner, str(error))]) from error
+
+
+def _constants_observed(model: Model, members: Iterable[TensorPlan], observer: Observer) -> Observer:
+    for t in members:
+        if _is_constant(t):
+            values = np.asarray(model.constant(t.tensor), dtype=np.float32)
+            try:
+                observer = observer.observe(channels_first(values, t.axis))
+            except ValueError as error:
+                raise InputError([_not_finite(model, t.tensor)]) from error
+    return observer
+
+
+def _encode(plan: Plan, owner: str, observer: Observer) -> Encoding:
+    t = plan[owner]
+    numerics = numerics_of(plan, t.spec)
+    if t.spec.range is not None and None not in t.spec.range:
+        found = fixed_range(t.spec, numerics, t.axis)
+    else:
+        found = observer.encoding(t.spec, t.axis)
+    # The range follows the vendor's rules; the arithmetic is the runtime's, unless the vendor's is asked for.
+    return replace(found, numerics=numerics if plan.mode is Mode.VENDOR else "onnx")
+
+
+def _unavailable(tensor: str, message: str) -> Diagnostic:
+    return Diagnostic(
+        code="Q0610",
+        name="no-such-calibration",
+        severity=Severity.ERROR,
+        message=f"`{tensor}` cannot be calibrated as asked: {message}",
+        helps=("choose another method with `--calib`",),
+    )
+
+
+def _not_finite(model: Model, tensor: str) -> Diagnostic:
+    return Diagnostic(
+        code="Q0607",
+        name="not-finite-tensor",
+        severity=Severity.ERROR,
+        message=f"the constant `{tensor}` holds NaN",
+        path=model.path,
+    )

@@ -1,0 +1,83 @@
+"""Text to Config, and everything that can be said about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from os import PathLike
+from pkgutil import iter_modules
+from typing import cast
+
+from qsimc import checks, formats
+from qsimc.checks import Check
+from qsimc.diagnostics import ConfigError, Diagnostic, Report, Severity, in_order
+from qsimc.ir.config import Config
+from qsimc.plan.plan import Mode
+from qsimc.reading import read_source
+
+
+def load(reference: str, report: Report, format: str | None = None) -> Config | None:
+    """Return the configuration behind a path, `-` or a built-in name; None after reporting why there is none."""
+    source = read_source(reference, report)
+    return None if source is None else formats.read(source, report, format)
+
+
+def read(path: str | PathLike[str], *, format: str | None = None) -> Config:
+    """Return a configuration.
+
+    Raises:
+        ConfigError: it has errors; carries all findings.
+        LookupError: `format` names no format.
+    """
+    findings: list[Diagnostic] = []
+    config = load(str(path), findings.append, format)
+    if config is None or any(d.severity is Severity.ERROR for d in findings):
+        raise ConfigError(in_order(findings))
+    return config
+
+
+def check(
+    path: str | PathLike[str],
+    *,
+    model: str | None = None,
+    target: str | None = None,
+    format: str | None = None,
+    mode: str = "fixed",
+) -> list[Diagnostic]:
+    """Return everything wrong with a configuration, in the order of the file.
+
+    With a model the configuration is also bound to it, so that what its rules do there is checked too.
+    In vendor mode an error stands only if the vendor's tool refuses the file as well; what it takes in
+    silence is a warning.
+
+    Raises:
+        LookupError: `format` or `target` names nothing.
+    """
+    if target is not None:
+        raise LookupError(f"no target `{target}`; there are none yet to check against")
+    findings: list[Diagnostic] = []
+    config = load(str(path), findings.append, format)
+    if config is not None:
+        for run in _checks():
+            run(config, findings.append)
+        if model is not None and not any(d.severity is Severity.ERROR for d in findings):
+            # Imported here: binding needs a runtime, checking alone must not.
+            from qsimc.pipeline.plan import bind
+
+            bind(config, model, findings.append, mode=Mode(mode))
+    if Mode(mode) is Mode.VENDOR:
+        findings = [_as_vendor(d) for d in findings]
+    return in_order(findings)
+
+
+def _checks() -> tuple[Check, ...]:
+    """Return every check: the function `check` of each module in qsimc/checks."""
+    modules = sorted(module.name for module in iter_modules(checks.__path__))
+    return tuple(cast(Check, import_module(f"qsimc.checks.{name}").check) for name in modules)
+
+
+def _as_vendor(d: Diagnostic) -> Diagnostic:
+    """Demote an error about content that the vendor's tool accepts."""
+    content = d.code[:3] in ("Q02", "Q03") or d.code in ("Q0103", "Q0105")
+    silent = d.severity is Severity.ERROR and d.vendor is None and content
+    return replace(d, severity=Severity.WARNING) if silent else d

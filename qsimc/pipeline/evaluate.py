@@ -1,0 +1,166 @@
+"""How much quantization changes: float model, simulation and deployable model on the same data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsimc.data import Data, open_data
+from qsimc.diagnostics import Diagnostic, InputError, in_order
+from qsimc.pipeline.results import Saved, saved
+from qsimc.plan.plan import Kind
+
+Values = Mapping[str, NDArray[Any]]
+
+
+@dataclass(slots=True)
+class Powers:
+    """Signal and error of a tensor, summed over batches."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    worst: float = 0.0
+
+    def add(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+        """Take in one batch of values of the same shape."""
+        signal = np.asarray(reference, dtype=np.float64)
+        error = np.asarray(other, dtype=np.float64) - signal
+        self.signal += float(np.square(signal).sum())
+        self.noise += float(np.square(error).sum())
+        self.worst = max(self.worst, float(np.abs(error).max(initial=0.0)))
+
+    @property
+    def sqnr(self) -> float:
+        """Signal to error in dB; infinite when there is no error, NaN when there is no signal."""
+        if self.noise == 0:
+            return math.inf
+        return 10 * math.log10(self.signal / self.noise) if self.signal else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class TensorQuality:
+    """The error that has gathered at one activation of the simulation, its own quantizer's included."""
+
+    tensor: str
+    op: str | None
+    sqnr: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputQuality:
+    """One model output: error of simulation and QDQ against float, and the distance between the two."""
+
+    name: str
+    sqnr_float_simulation: float
+    sqnr_float_qdq: float
+    max_abs_simulation_qdq: float
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Tensors worst first; `samples` counts what was run."""
+
+    samples: int
+    outputs: tuple[OutputQuality, ...]
+    tensors: tuple[TensorQuality, ...]
+    qdq_equals_simulation: bool
+    findings: tuple[Diagnostic, ...]
+
+
+@dataclass(slots=True)
+class _Sums:
+    simulation: dict[str, Powers] = field(default_factory=dict)
+    qdq: dict[str, Powers] = field(default_factory=dict)
+    between: dict[str, Powers] = field(default_factory=dict)
+    equal: dict[str, bool] = field(default_factory=dict)
+    tensors: dict[str, Powers] = field(default_factory=dict)
+    samples: int = 0
+
+
+def evaluate(
+    folder: Path, *, model: str, data: str, limit: int | None = None, batch_size: int | None = None
+) -> Evaluation:
+    """Run the float model, the simulation and the QDQ model over data, batch by batch, optimisations off.
+
+    Raises:
+        InputError: the folder, the model or the data cannot be used.
+    """
+    with saved(folder, model) as result, TemporaryDirectory(prefix="qsimc-") as private:
+        findings = list(result.findings)
+        batches = open_data(data, result.model.inputs, findings.append, batch_size=batch_size, limit=limit)
+        if batches is None:
+            raise InputError(in_order(findings))
+        simulation = result.backend.build(result.model, result.plan, Path(private), result.encodings)[0]
+        qdq = result.backend.export(result.model, result.plan, result.encodings, Path(private), findings.append)[0]
+        sums = _compare(result, batches, simulation, qdq)
+        return _evaluation(result, sums, findings)
+
+
+def _compare(result: Saved, batches: Data, simulation: Path, qdq: Path) -> _Sums:
+    outputs = list(result.model.graph.outputs)
+    quantizers = result.backend.quantized(simulation)
+    inner = [t.tensor for t in result.plan.enabled() if t.kind is Kind.ACTIVATION and t.tensor in quantizers]
+    tapped = [t for t in inner if t not in outputs]
+    sums = _Sums(tensors={t: Powers() for t in inner})
+    original = Path(result.model.path)
+    # Each run reads the data again, so that no more than one batch of each is in memory.
+    rows = zip(
+        _run(result, original, batches, [*outputs, *tapped]),
+        _run(result, simulation, batches, [*outputs, *(quantizers[t] for t in tapped)]),
+        _run(result, qdq, batches, outputs),
+        strict=True,
+    )
+    for truth, simulated, deployed in rows:
+        for name in outputs:
+            _add(sums, name, truth[name], simulated[name], deployed[name])
+        for tensor in inner:
+            found = simulated[tensor if tensor in outputs else quantizers[tensor]]
+            sums.tensors[tensor].add(truth[tensor], found)
+        sums.samples += _samples(truth, outputs)
+    return sums
+
+
+def _run(result: Saved, model: Path, batches: Data, outputs: Sequence[str]) -> Iterator[Values]:
+    return result.backend.run(model, batches, list(dict.fromkeys(outputs)), optimise=False)
+
+
+def _samples(values: Values, outputs: Sequence[str]) -> int:
+    first = values[outputs[0]]
+    return len(first) if first.ndim else 1
+
+
+def _add(sums: _Sums, name: str, truth: NDArray[Any], simulated: NDArray[Any], deployed: NDArray[Any]) -> None:
+    sums.simulation.setdefault(name, Powers()).add(truth, simulated)
+    sums.qdq.setdefault(name, Powers()).add(truth, deployed)
+    sums.between.setdefault(name, Powers()).add(simulated, deployed)
+    same = simulated.shape == deployed.shape and simulated.tobytes() == deployed.tobytes()
+    sums.equal[name] = sums.equal.get(name, True) and same
+
+
+def _evaluation(result: Saved, sums: _Sums, findings: list[Diagnostic]) -> Evaluation:
+    outputs = tuple(
+        OutputQuality(
+            name=name,
+            sqnr_float_simulation=sums.simulation[name].sqnr,
+            sqnr_float_qdq=sums.qdq[name].sqnr,
+            max_abs_simulation_qdq=sums.between[name].worst,
+            equal=sums.equal[name],
+        )
+        for name in sums.equal
+    )
+    tensors = (TensorQuality(t, result.plan[t].op, powers.sqnr) for t, powers in sums.tensors.items())
+    return Evaluation(
+        samples=sums.samples,
+        outputs=outputs,
+        tensors=tuple(sorted(tensors, key=lambda t: (math.isnan(t.sqnr), t.sqnr))),
+        qdq_equals_simulation=all(o.equal for o in outputs),
+        findings=tuple(in_order(findings)),
+    )

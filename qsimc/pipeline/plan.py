@@ -1,0 +1,193 @@
+"""Config and model to Plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from qsimc.backend import Backend, Model, load_backend, load_capture
+from qsimc.diagnostics import Diagnostic, InputError, Report, Severity, in_order
+from qsimc.entry import split_reference
+from qsimc.ir.config import Config
+from qsimc.ir.quant import Calib, precision
+from qsimc.pipeline.check import load
+from qsimc.plan.plan import Mode, Plan
+from qsimc.plan.resolve import resolve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the user decides outside the configuration: precisions it does not state, and how ranges are estimated."""
+
+    act: str = "int8"
+    param: str = "int8"
+    calib: Calib = Calib.MINMAX
+    percentile: float | None = None
+    mode: Mode = Mode.FIXED
+
+    def __post_init__(self) -> None:
+        """Refuse words that are no precision.
+
+        Raises:
+            ValueError: the message says what a precision looks like.
+        """
+        precision(self.act)
+        precision(self.param)
+
+
+def choices(act: str, param: str, calib: str, mode: str) -> Choices:
+    """Return the choices that words spell.
+
+    Raises:
+        ValueError: a word is none of those that its choice has.
+    """
+    return Choices(act=act, param=param, calib=Calib(calib), mode=Mode(mode))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A configuration resolved on an opened model, and what was found on the way (no errors).
+
+    `reference` is the model in the user's words; `model.path` is the ONNX file, captured or not.
+    """
+
+    config: Config
+    reference: str
+    model: Model
+    backend: Backend
+    plan: Plan
+    findings: tuple[Diagnostic, ...]
+
+
+@contextmanager
+def session(
+    config: Config | str | PathLike[str],
+    model: str | PathLike[str],
+    chosen: Choices,
+    *,
+    format: str | None = None,
+    backend: str = "onnx",
+) -> Iterator[Session]:
+    """Read a configuration, open a model and resolve the one on the other.
+
+    A model captured from Python lives in a private folder until the block ends.
+
+    Raises:
+        InputError: any of it failed; carries every finding.
+        LookupError: no such format.
+    """
+    findings: list[Diagnostic] = []
+    runtime = installed_backend(backend)
+    read = config if isinstance(config, Config) else load(str(config), findings.append, format)
+    _stop_on_errors(findings)
+    with opened(str(model), findings.append, runtime) as opened_model:
+        _stop_on_errors(findings)
+        assert read is not None
+        assert opened_model is not None
+        plan = resolve_on(opened_model, read, chosen, findings.append)
+        _stop_on_errors(findings)
+        assert plan is not None
+        yield Session(
+            config=read,
+            reference=str(model),
+            model=opened_model,
+            backend=runtime,
+            plan=plan,
+            findings=tuple(in_order(findings)),
+        )
+
+
+def _stop_on_errors(findings: list[Diagnostic]) -> None:
+    if any(d.severity is Severity.ERROR for d in findings):
+        raise InputError(in_order(findings))
+
+
+@contextmanager
+def opened(reference: str, report: Report, backend: Backend | None = None) -> Iterator[Model | None]:
+    """Open a model: an .onnx file, or `package.module:factory`, which is captured to one first.
+
+    Gives None after reporting what is wrong.
+    """
+    backend = backend or installed_backend("onnx")
+    if split_reference(reference) is None or Path(reference).exists():
+        yield backend.open(reference, report)
+        return
+    with TemporaryDirectory(prefix="qsimc-") as folder:
+        try:
+            capture = load_capture("torch")
+        except LookupError as error:
+            raise InputError([_not_installed(str(error.args[0]), "torch")]) from error
+        path = capture(reference, Path(folder), report)
+        yield None if path is None else backend.open(str(path), report)
+
+
+def installed_backend(name: str) -> Backend:
+    """Return a backend.
+
+    Raises:
+        InputError: Q0509, it is not installed.
+    """
+    try:
+        return load_backend(name)
+    except LookupError as error:
+        raise InputError([_not_installed(str(error.args[0]), name)]) from error
+
+
+def _not_installed(message: str, extra: str) -> Diagnostic:
+    return Diagnostic(
+        code="Q0509",
+        name="not-installed",
+        severity=Severity.ERROR,
+        message=message,
+        helps=(f"install it: `pip install 'qsimc[{extra}]'`",),
+    )
+
+
+def resolve_on(model: Model, config: Config, chosen: Choices, report: Report) -> Plan | None:
+    """Resolve a configuration on an opened model, or return None after reporting why it cannot be."""
+    return resolve(
+        config,
+        model.graph,
+        report,
+        act=chosen.act,
+        param=chosen.param,
+        calib=chosen.calib,
+        percentile=chosen.percentile,
+        mode=chosen.mode,
+    )
+
+
+def bind(config: Config, model: str, report: Report, *, mode: Mode) -> None:
+    """Resolve a configuration on a model for the sake of what there is to report about it."""
+    with opened(model, report) as opened_model:
+        if opened_model is not None:
+            resolve_on(opened_model, config, Choices(mode=mode), report)
+
+
+def plan(
+    config: Config | str | PathLike[str],
+    model: str | PathLike[str],
+    *,
+    act: str = "int8",
+    param: str = "int8",
+    calib: str = "minmax",
+    mode: str = "fixed",
+) -> Plan:
+    """Return one resolved specification per tensor of a model.
+
+    Args:
+        config: a configuration, or where it is.
+        model: an .onnx file or `package.module:factory`.
+        act, param: precision of activations and params that the configuration does not state.
+        calib: how ranges are estimated where the configuration does not say.
+
+    Raises:
+        InputError: the configuration or the model has errors, or they do not go together.
+        ValueError: `act`, `param`, `calib` or `mode` is no such word.
+    """
+    with session(config, model, choices(act, param, calib, mode)) as made:
+        return made.plan

@@ -1,0 +1,71 @@
+"""A plan for people: a terminal table, or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qsimc.plan.plan import Plan, Reason, TensorPlan
+from qsimc.render.text import printable
+
+_HEAD = ("tensor", "role", "op", "type", "scheme", "per channel", "range", "shares", "decided by")
+
+
+def table(plan: Plan, *, color: bool, width: int | None) -> str:
+    """Return the plan as a table; tensors that are not quantized come last, with the reason."""
+    out = StringIO()
+    console = Console(file=out, force_terminal=color, no_color=not color, width=width, highlight=False)
+    grid = Table(*_HEAD, box=None, pad_edge=False, header_style="bold")
+    for row in _rows(plan):
+        # Text, not strings: rich would read markup into names such as `[bold]`.
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(grid)
+    console.print(Text(_summary(plan)))
+    return out.getvalue()
+
+
+def markdown(plan: Plan) -> str:
+    """Return the plan as a Markdown table."""
+    lines = [f"| {' | '.join(_HEAD)} |", f"|{'---|' * len(_HEAD)}"]
+    lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in _rows(plan)]
+    return "\n".join([*lines, "", _summary(plan), ""])
+
+
+def _rows(plan: Plan) -> Iterator[tuple[str, ...]]:
+    yield from (_row(t) for t in plan.tensors.values() if t.spec.enabled)
+    yield from (_row(t) for t in plan.tensors.values() if not t.spec.enabled)
+
+
+def _row(t: TensorPlan) -> tuple[str, ...]:
+    head = (t.tensor, t.role, t.op or "")
+    by = _by(t.because.get("enabled"))
+    if not t.spec.enabled:
+        return (*head, "-", "", "", "", "", by)
+    spec = t.spec
+    scheme = "symmetric" if spec.symmetric else "asymmetric"
+    fixed = "" if spec.range is None else f"{_bound(spec.range[0])}..{_bound(spec.range[1])}"
+    axis = "" if t.axis is None else f"axis {t.axis}"
+    return (*head, f"{spec.type}{spec.bits}", scheme, axis, fixed, t.shares or "", by)
+
+
+def _bound(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _by(reason: Reason | None) -> str:
+    if reason is None:
+        return ""
+    return reason.rule if reason.span is None else f"{reason.rule} (line {reason.span.line})"
+
+
+def _summary(plan: Plan) -> str:
+    enabled = len(plan.enabled())
+    return f"{enabled} of {len(plan.tensors)} tensors are quantized; `qsimc why` explains each"
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")

@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qsimc.calibrate.arithmetic import round_half_away
+
 Numerics: TypeAlias = Literal["onnx", "aimet", "aimet-torch"]
 """Whose arithmetic: `onnx` is ONNX's QuantizeLinear, `aimet` aimet_onnx's C++, `aimet-torch` aimet_torch's."""
 
@@ -51,13 +53,56 @@ class Encoding:
         return (self.qmax - self.zero_point) * self.scale
 
     def quantize(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the integers nearest to `values` (any shape; channels on `axis`)."""
-        raise NotImplementedError
+        """Return the integers nearest to `values` (any shape; channels on `axis`).
+
+        Values beyond the range, infinities included, take its nearest end; NaN takes qmin.
+        """
+        steps = self._steps(values)
+        integers = steps.astype(np.int64) + self._beside(self.zero_point, steps.ndim)
+        # A grid wider than float32's 24 bits cannot be clamped exactly before this.
+        return np.asarray(np.clip(integers, self.qmin, self.qmax))
 
     def dequantize(self, integers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the reals of `integers`."""
-        raise NotImplementedError
+        steps = integers - self._beside(self.zero_point, np.ndim(integers))
+        return self._reals(steps.astype(np.float32))
 
     def fake_quantize(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Return `values` after a round trip through the grid, in float32, as `numerics` computes it."""
-        raise NotImplementedError
+        return self._reals(self._steps(values))
+
+    def _steps(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Return q - zero_point, whole numbers in float32."""
+        lowest = self._beside(self.qmin - self.zero_point, np.ndim(values)).astype(np.float32)
+        highest = self._beside(self.qmax - self.zero_point, np.ndim(values)).astype(np.float32)
+        with np.errstate(all="ignore"):
+            steps = self._rounded(np.asarray(values, np.float32), lowest)
+            clamped = np.clip(np.where(np.isnan(steps), lowest, steps), lowest, highest)
+        return np.asarray(clamped + np.float32(0))  # -0.0 is no integer
+
+    def _rounded(self, values: NDArray[np.float32], lowest: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return `values` in whole steps, not yet clamped to the grid; NaN stays.
+
+        Sources: ONNX, operator QuantizeLinear; AIMET 2.42, `TensorQuantizationSim.cpp` and
+        `torch.fake_quantize_per_tensor_affine`, which aimet_torch calls when no gradient is wanted.
+        """
+        scale = self._beside(self.scale, values.ndim).astype(np.float32)
+        if self.numerics == "onnx":
+            return np.asarray(np.rint(values / scale))
+        if self.numerics == "aimet-torch":
+            return np.asarray(np.rint(values * (np.float32(1) / scale)))
+        low = self._beside(self.min, values.ndim).astype(np.float32)
+        high = self._beside(self.max, values.ndim).astype(np.float32)
+        # Rounded from the low end, not from zero: the subtraction loses bits in float32, and is meant to.
+        return round_half_away(np.clip(values, low, high) / scale - lowest) + lowest
+
+    def _reals(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(steps * self._beside(self.scale, steps.ndim).astype(np.float32))
+
+    def _beside(self, per_channel: NDArray[Any], ndim: int) -> NDArray[Any]:
+        """Return an array of shape (C,) shaped to broadcast against a tensor with `ndim` dimensions."""
+        if self.axis is None:
+            return per_channel.reshape(())
+        shape = [1] * ndim
+        shape[self.axis] = -1
+        return per_channel.reshape(shape)

@@ -1,0 +1,128 @@
+"""The searches of aimet_onnx's C++ over its histogram: tf_enhanced (SQNR) and percentile.
+
+The float32 and double steps alternate as they do in C++; where a cast looks idle, it is not.
+Source: AIMET, `TfEnhancedEncodingAnalyzer.cpp`, `PercentileEncodingAnalyzer.cpp`, as recordings of 2.42 show them.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, repeat
+
+import numpy as np
+
+from qsimc.calibrate.aimet_buckets import BUCKETS, Buckets
+from qsimc.calibrate.arithmetic import F32, F64, I64, float32, round_half_away
+from qsimc.calibrate.levels import Levels
+
+CLIPPING_COST = 3.0
+"""How much dearer (gamma) an error is that clipping makes than one that rounding makes."""
+
+# 1/100, 2/100 … 101/100, added up one float32 at a time.
+_SYMMETRIC_FRACTIONS = np.array(
+    list(accumulate(repeat(0.01, 101), lambda sum_, step: float(np.float32(sum_ + step)))), np.float32
+)
+_FRACTIONS = np.arange(1, 18, dtype=np.float32) / np.float32(16)
+_OFFSETS = 20
+
+
+def unseen(levels: Levels) -> tuple[float, int]:
+    """Return AIMET's scale and offset, on the unsigned grid, for a tensor of zeros: the range [-1, 1)."""
+    scale = 2.0 / levels.steps
+    return scale, int(np.floor(-1 / scale))
+
+
+def least_error(buckets: Buckets, levels: Levels) -> tuple[float, int]:
+    """Return the scale and offset, on the unsigned grid, of least cost; of equals the first."""
+    scales, offsets = _symmetric(buckets, levels) if levels.symmetric else _asymmetric(buckets, levels)
+    best = int(np.argmin(_costs(buckets, scales, offsets, levels)))
+    return float(scales[best]), int(offsets[best])
+
+
+def percentile_range(buckets: Buckets, percentile: float) -> tuple[np.float32, np.float32]:
+    """Return the range between the (100 - p)th and the pth percentile, widened to contain zero."""
+    low, high = buckets.used_range()
+    if np.float32(percentile) != np.float32(100):
+        low, high = _between_tails(buckets, float32(percentile) / np.float32(100), high)
+    return min(low, np.float32(0)), max(high, np.float32(0))
+
+
+def _between_tails(buckets: Buckets, share: np.float32, high: np.float32) -> tuple[np.float32, np.float32]:
+    edges, cumulative = buckets.edges(), np.cumsum(buckets.shares)
+    width = edges[1] - edges[0]
+    left = np.flatnonzero(cumulative >= np.float32(1) - share)
+    right = np.flatnonzero((cumulative < share) & (edges < high))
+    start = float32(edges[left[0]] if len(left) else edges[0])
+    end = float32(edges[right[-1] if len(right) else -1] + float32(width))
+    return start, end if end != start else end + float32(width)
+
+
+def _symmetric(buckets: Buckets, levels: Levels) -> tuple[F32, I64]:
+    """Return candidates: the scale that covers the range, in hundredths."""
+    low, high = buckets.used_range()
+    if low == 0 and levels.unsigned:
+        widest, offset = high / np.float32(levels.steps), 0
+    else:
+        widest, offset = float32(float(max(high, -low)) / (levels.steps / 2)), -levels.below
+    return _SYMMETRIC_FRACTIONS * widest, np.full(len(_SYMMETRIC_FRACTIONS), offset)
+
+
+def _asymmetric(buckets: Buckets, levels: Levels) -> tuple[F32, I64]:
+    """Return candidates: 17 scales by 21 offsets cut to the observed grid, and the observed grid itself, last."""
+    low, high = buckets.used_range()
+    steps = np.float32(levels.steps)
+    widest = float32((float(high) - float(low)) / levels.steps)
+    observed = round_half_away(np.asarray(low / widest))
+    lowest, highest = widest * observed, widest * (observed + steps)
+    scales = (_FRACTIONS * widest)[:, None]
+    offsets = np.trunc(-levels.steps + levels.steps / _OFFSETS * np.arange(_OFFSETS + 1)).astype(np.float32)
+    lows, highs = scales * offsets, scales * (offsets + steps)
+    wider = (lows < lowest) & (highs > highest)
+    lows, highs = np.maximum(lows, lowest), np.minimum(highs, highest)
+    useful = ~wider & (lows != highs)
+    lows, highs = lows[useful], highs[useful]
+    cut = ((highs.astype(np.float64) - lows) / levels.steps).astype(np.float32)
+    cut_offsets = round_half_away(lows / cut)
+    return np.append(cut, widest), np.append(cut_offsets, observed).astype(np.int64)
+
+
+def _costs(buckets: Buckets, scales: F32, offsets: I64, levels: Levels) -> F64:
+    """Return the cost of k candidates, shape (k,): squared error of every bucket's centre, times its share.
+
+    Only buckets in use are visited, in order: the others would add zeros.
+    """
+    used = np.flatnonzero(buckets.shares > 0)
+    shares = buckets.shares[used]
+    edges = buckets.edges()
+    start, width = float32(edges[0]), edges[1] - edges[0]
+    centres = edges[used] + width / 2
+
+    scale, offset = scales[:, None], offsets.astype(np.float32)[:, None]
+    # The unused level of a narrow range takes part: the C++ loop counts 2^bits - 1 steps regardless.
+    lowest, highest = scale * offset, scale * (offset + np.float32(2**levels.bits - 1))
+    low_bucket, high_bucket = _bucket(lowest, start, width), _bucket(highest, start, width)
+    below, above = used < low_bucket, used >= high_bucket
+    clipped_to = np.where(below, _centre(low_bucket, start, width), _centre(high_bucket, start, width))
+    values = centres.astype(np.float32)
+    quantized = scale * (round_half_away(values / scale - offset) + offset)
+    inside_error = shares * np.square((values - quantized).astype(np.float64))
+    clipped_error = shares * np.square(centres - clipped_to)
+    rounding = _total(np.where(below | above, 0.0, inside_error))
+    clipping = _total(np.where(below, clipped_error, 0.0)) + _total(np.where(above, clipped_error, 0.0))
+    return CLIPPING_COST * clipping + rounding
+
+
+def _bucket(values: F32, start: np.float32, width: float) -> I64:
+    """Return the bucket that holds each value, the outermost one for values outside."""
+    position = np.floor((values - start).astype(np.float64) / width)
+    return np.clip(position, 0, BUCKETS - 1).astype(np.int64)
+
+
+def _centre(buckets: I64, start: np.float32, width: float) -> F64:
+    centres = (float(start) + buckets * width + width / 2).astype(np.float32)
+    return centres.astype(np.float64)
+
+
+def _total(terms: F64) -> F64:
+    """Return the sums over the last axis, added one by one as a C++ loop does: NumPy's own `sum` adds in pairs."""
+    totals: F64 = np.cumsum(terms, axis=-1)[..., -1]
+    return totals

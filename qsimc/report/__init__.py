@@ -1,1 +1,1 @@
-"""The HTML report."""
+"""What happened to every tensor, as one self-contained HTML page."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from qsimc.version import VERSION
+
 if TYPE_CHECKING:
     from qsimc.calibrate.observers import encode as encode
     from qsimc.diagnostics import ConfigError as ConfigError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from qsimc.pipeline.plan import plan as plan
     from qsimc.pipeline.quantize import quantize as quantize
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOME = {
     "ConfigError": "qsimc.diagnostics",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import qsimc
+from qsimc.version import VERSION
 
 FORMAT_VERSION = "1.0"
 
@@ -29,7 +29,7 @@ def lock_document(
     """Return a lock as plain data; config, model and data each name a `path` and the `sha256` of its content."""
     return {
         "format_version": FORMAT_VERSION,
-        "qsimc": qsimc.__version__,
+        "qsimc": VERSION,
         "config": dict(config),
         "model": dict(model),
         "data": dict(data),

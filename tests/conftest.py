@@ -1,12 +1,8 @@
-"""What all tests share: the options, and the folder of vendor data where there is one."""
+"""What all tests share."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -91,8 +91,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _where(interrupt: BaseException) -> str:
-    """Return where work stood, if the interrupted part said so."""
-    return f" {interrupt.args[0]}" if interrupt.args and isinstance(interrupt.args[0], str) else ""
+    """Return where work stood, if the interrupted part said so; click wraps the interrupt in its own."""
+    said = (interrupt.__cause__ or interrupt).args
+    return f" {said[0]}" if said and isinstance(said[0], str) else ""
 
 
 def _bug(arguments: Sequence[str]) -> str:

@@ -102,11 +102,11 @@ def _rendered(made: Session, style: str, output: str | None) -> str:
         from qsimc.plan.dump import plan_document
 
         config = {"path": made.config.source.path, "format": made.config.dialect}
-        return json.dumps(plan_document(made.plan, config=config, model=made.model.path), indent=1) + "\n"
+        return json.dumps(plan_document(made.plan, config=config, model=made.reference), indent=1) + "\n"
     if style == "html":
-        from qsimc.report.html import plan_html
+        from qsimc.pipeline.report import plan_page
 
-        return plan_html(made.plan, config=made.config.source.path, model=made.model.path)
+        return plan_page(made)
     from qsimc.render import plans
 
     if style == "md":

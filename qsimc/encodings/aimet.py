@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qsimc.calibrate.encoding import Encoding
+from qsimc.ir.config import Value
 from qsimc.ir.quant import Calib, Numeric
 from qsimc.plan.plan import Kind, Plan, TensorPlan
 
@@ -81,15 +82,21 @@ def _record_1_0_0(t: TensorPlan, e: Encoding | None) -> dict[str, Any]:
 
 
 def _quantizer_args(plan: Plan) -> dict[str, Any]:
-    """Return AIMET's summary of the settings: those of most params and activations."""
-    params = [t.spec for t in plan.tensors.values() if t.kind is Kind.PARAM]
-    acts = [t.spec for t in plan.tensors.values() if t.kind is not Kind.PARAM]
-    act = acts[0] if acts else None
+    """Return AIMET's summary: the precisions it was asked for, and whether any param is symmetric or per channel."""
+    params = [t for t in plan.tensors.values() if t.kind is Kind.PARAM]
+    acts = [t for t in plan.tensors.values() if t.kind is not Kind.PARAM]
+    calib = acts[0].spec.calib if acts else Calib.MINMAX
     return {
-        "activation_bitwidth": act.bits if act else 8,
-        "dtype": "int" if act is None or act.type is Numeric.INT else "float",
-        "is_symmetric": any(spec.symmetric for spec in params if spec.enabled),
-        "param_bitwidth": params[0].bits if params else 8,
-        "per_channel_quantization": any(spec.per_channel for spec in params if spec.enabled),
-        "quant_scheme": _SCHEMES.get(act.calib if act and act.calib else Calib.MINMAX, str(act and act.calib)),
+        "activation_bitwidth": _asked(acts, "bits", 8),
+        "dtype": str(_asked(acts, "type", Numeric.INT)),
+        "is_symmetric": any(t.spec.symmetric for t in params if t.spec.enabled),
+        "param_bitwidth": _asked(params, "bits", 8),
+        "per_channel_quantization": any(t.spec.per_channel for t in params if t.spec.enabled),
+        "quant_scheme": _SCHEMES.get(calib or Calib.MINMAX, str(calib)),
     }
+
+
+def _asked(tensors: list[TensorPlan], field: str, otherwise: Value) -> Value:
+    """Return what a field began as, before any rule changed it for one tensor."""
+    values = (d.value for t in tensors for d in t.history if d.field == field)
+    return next(values, otherwise)

@@ -42,7 +42,7 @@ def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batc
     """Return the encodings of a plan on some data.
 
     Memory does not grow with the number of batches.  As AIMET does, the model runs with its params
-    quantized and its activations not.
+    quantized and its activations, constant ones included, not.
 
     Raises:
         InputError: the data or what the model makes of it cannot be used (Q06xx, Q0508).
@@ -58,7 +58,7 @@ def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batc
         if all(_is_constant(t) for t in members):
             encodings[owner] = _encode(plan, owner, observers[owner])
     live = {owner: (observers[owner], Sketch.empty()) for owner in observers if owner not in encodings}
-    params = {t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings}
+    params = {t.tensor: encodings[o] for o, t in _members(groups) if o in encodings and t.kind is Kind.PARAM}
     found = backend.observe(model, plan, params, batches, live, seen)
     sketches: dict[str, Sketch] = {}
     for owner, (observer, sketch) in found.items():

@@ -55,19 +55,23 @@ def check(
     """
     if target is not None:
         raise LookupError(f"no target `{target}`; there are none yet to check against")
+    config, findings = examined(str(path), format=format, mode=Mode(mode))
+    if config is not None and model is not None and not any(d.severity is Severity.ERROR for d in findings):
+        # Imported here: binding needs a runtime, checking alone must not.
+        from qsimc.pipeline.plan import bind
+
+        bind(config, model, findings.append, mode=Mode(mode))
+    return in_order(findings)
+
+
+def examined(reference: str, *, format: str | None, mode: Mode) -> tuple[Config | None, list[Diagnostic]]:
+    """Return a configuration and everything wrong with it; no configuration where it cannot be read."""
     findings: list[Diagnostic] = []
-    config = load(str(path), findings.append, format)
+    config = load(reference, findings.append, format)
     if config is not None:
         for run in _checks():
             run(config, findings.append)
-        if model is not None and not any(d.severity is Severity.ERROR for d in findings):
-            # Imported here: binding needs a runtime, checking alone must not.
-            from qsimc.pipeline.plan import bind
-
-            bind(config, model, findings.append, mode=Mode(mode))
-    if Mode(mode) is Mode.VENDOR:
-        findings = [_as_vendor(d) for d in findings]
-    return in_order(findings)
+    return config, [_as_vendor(d) for d in findings] if mode is Mode.VENDOR else findings
 
 
 def _checks() -> tuple[Check, ...]:

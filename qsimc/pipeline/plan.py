@@ -14,7 +14,7 @@ from qsimc.diagnostics import Diagnostic, InputError, Report, Severity, in_order
 from qsimc.entry import split_reference
 from qsimc.ir.config import Config
 from qsimc.ir.quant import Calib, precision
-from qsimc.pipeline.check import load
+from qsimc.pipeline.check import examined
 from qsimc.plan.plan import Mode, Plan
 from qsimc.plan.resolve import resolve
 
@@ -80,9 +80,11 @@ def session(
         InputError: any of it failed; carries every finding.
         LookupError: no such format.
     """
-    findings: list[Diagnostic] = []
     runtime = installed_backend(backend)
-    read = config if isinstance(config, Config) else load(str(config), findings.append, format)
+    read: Config | None = config if isinstance(config, Config) else None
+    findings: list[Diagnostic] = []
+    if read is None:
+        read, findings = examined(str(config), format=format, mode=chosen.mode)
     _stop_on_errors(findings)
     with opened(str(model), findings.append, runtime) as opened_model:
         _stop_on_errors(findings)

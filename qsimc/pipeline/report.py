@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import qsimc
 from qsimc.backend import Model
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.sketch import Sketch as Sample
@@ -20,6 +19,7 @@ from qsimc.plan.plan import Kind
 from qsimc.report.data import About, Sizes, Sketch
 from qsimc.report.html import report_html
 from qsimc.report.rows import report_data
+from qsimc.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,22 @@ def run_report(made: Session, calibration: Calibration, *, quantized: Path, samp
             sketches[t.tensor] = ConstantSketch(made.model, t.tensor)
         elif sample is not None:
             sketches[t.tensor] = sample
-    name = Path(made.model.path).name
-    about = About(
-        title=name,
-        config=f"{made.config.source.path} ({made.config.dialect})",
-        model=made.model.path,
-        version=qsimc.__version__,
-        samples=samples,
-        created_by="qsimc quantize",
-    )
     sizes = Sizes(original=made.backend.size(Path(made.model.path)), quantized=made.backend.size(quantized))
+    about = _about(made, samples, "qsimc quantize")
     return report_html(report_data(made.plan, calibration.encodings, sketches, about, sizes=sizes))
+
+
+def plan_page(made: Session) -> str:
+    """Return a plan, before any calibration, as one HTML page."""
+    return report_html(report_data(made.plan, {}, {}, _about(made, 0, "qsimc plan")))
+
+
+def _about(made: Session, samples: int, created_by: str) -> About:
+    return About(
+        title=Path(made.model.path).name,
+        config=made.config.source.path,
+        model=made.reference,
+        version=VERSION,
+        samples=samples,
+        created_by=created_by,
+    )

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import qsimc
 from qsimc.diagnostics import Diagnostic, Fix, Severity
 from qsimc.source import Span
+from qsimc.version import VERSION
 
 FORMAT_VERSION = "1.0"
 _SARIF_RESULTS = 5000  # what code scanning keeps of one upload
@@ -85,9 +85,7 @@ def sarif(findings: Sequence[Diagnostic]) -> str:
         "version": "2.1.0",
         "runs": [
             {
-                "tool": {
-                    "driver": {"name": "qsimc", "version": qsimc.__version__, "rules": sorted(rules.values(), key=_id)}
-                },
+                "tool": {"driver": {"name": "qsimc", "version": VERSION, "rules": sorted(rules.values(), key=_id)}},
                 "columnKind": "unicodeCodePoints",
                 "results": [_sarif_result(d) for d in kept],
             }

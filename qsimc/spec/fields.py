@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from qsimc import resources
 
 FieldType = Literal["flag", "boolean", "word", "integer", "real", "range", "kernels"]
 
 
-class Field(BaseModel):
-    """One field: its type, its words, and what it means."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: its type, its words, and what it means.  A test validates the file (see keymap.py)."""
 
     type: FieldType
     doc: str
-    words: tuple[str, str] = ("", "")
-    choices: tuple[str, ...] = ()
+    words: Sequence[str] = ("", "")
+    choices: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Vocabulary:
 def vocabulary() -> Vocabulary:
     """Return the vocabulary, read once."""
     table = tomllib.loads(resources.read("specs", "fields.toml"))
-    fields = TypeAdapter(dict[str, Field]).validate_python(table)
+    fields = {name: Field(**row) for name, row in table.items()}
     flags = {
         word: (name, value)
         for name, f in fields.items()

@@ -1,4 +1,8 @@
-"""A vendor's key table (specs/vendors/*.toml): which path of its file says which neutral field."""
+"""A vendor's key table (specs/vendors/*.toml): which path of its file says which neutral field.
+
+Tables are ours, so they are validated by a test (pydantic, on these very dataclasses) and not at every start:
+`qsimc check` would spend a third of its time on it.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from pydantic import BaseModel, ConfigDict
-
 from qsimc import resources
 
 
-class Limit(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Limit:
     """Values of one key that the vendor's program takes, and what it prints for any other."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     values: tuple[bool, ...]
@@ -24,8 +25,9 @@ class Limit(BaseModel):
     text: str
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFile:
+    """A key table as its file says it."""
 
     name: str
     title: str
@@ -90,13 +92,10 @@ def names() -> tuple[str, ...]:
 
 @cache
 def load(name: str) -> KeyTable:
-    """Return one vendor's table, read and compiled once.
-
-    Raises:
-        pydantic.ValidationError: the table itself is malformed, which is our mistake.
-    """
-    table = _Table.model_validate(tomllib.loads(resources.read("specs", f"vendors/{name}.toml")))
-    limits = {limit.key: limit for limit in table.limit}
+    """Return one vendor's table, read and compiled once."""
+    file = tomllib.loads(resources.read("specs", f"vendors/{name}.toml"))
+    limits = {entry["key"]: Limit(**(entry | {"values": tuple(entry["values"])})) for entry in file.pop("limit", ())}
+    table = TableFile(**file)
     root = Place("")
     for path, meaning in table.key.items():
         where, field_, codec = (part.strip() for part in meaning.split("|"))

@@ -1,0 +1,3 @@
+"""The version of qsimc, for those below the public package."""
+
+VERSION = "0.1.0"

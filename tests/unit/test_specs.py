@@ -1,0 +1,62 @@
+"""Our own data files say what they must: validated here, so that no command has to at every start."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+
+import onnx.defs
+import pytest
+from pydantic import TypeAdapter
+
+from qsimc import resources, targets
+from qsimc.formats.codecs import CODECS
+from qsimc.ir.quant import FIELDS
+from qsimc.spec import fields, keymap, operators
+from qsimc.spec.ops import operators as op_rows
+
+
+@pytest.mark.parametrize("name", keymap.names())
+def test_a_key_table_is_well_formed(name: str) -> None:
+    table = tomllib.loads(resources.read("specs", f"vendors/{name}.toml"))
+    known = dict.fromkeys(keymap.TableFile.__dataclass_fields__)
+    assert set(table) <= set(known)
+    TypeAdapter(keymap.TableFile).validate_python(table)
+    assert {limit["key"] for limit in table["limit"]} <= set(table["key"])
+
+
+@pytest.mark.parametrize("name", keymap.names())
+def test_a_key_table_speaks_the_vocabulary(name: str) -> None:
+    rows = list(_rows(keymap.load(name).root))
+    assert {row.codec for row in rows} <= set(CODECS)
+    settings = {row.field for row in rows if row.where not in ("option", "fuse")}
+    assert settings <= set(fields.vocabulary().fields)
+
+
+def _rows(place: keymap.Place) -> Iterator[keymap.Row]:
+    if place.row is not None:
+        yield place.row
+    captured = (place.capture[1],) if place.capture else ()
+    for below in (*place.literal.values(), *captured, *filter(None, (place.items,))):
+        yield from _rows(below)
+
+
+def test_the_vocabulary_is_that_of_a_spec() -> None:
+    table = tomllib.loads(resources.read("specs", "fields.toml"))
+    TypeAdapter(dict[str, fields.Field]).validate_python(table)
+    assert set(FIELDS) == set(fields.vocabulary().fields) - {"kernels"}
+
+
+def test_operator_names_are_those_of_onnx() -> None:
+    known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
+    assert set(operators.names("onnx")) == known
+    assert not set(operators.names("onnx")) & set(operators.names("aimet_torch"))
+
+
+def test_operators_with_facts_are_operators() -> None:
+    beyond_onnx = {"branch", "RMSNormalization", "MaskedSoftmax"}
+    assert set(op_rows().op) <= set(operators.names("onnx")) | beyond_onnx
+
+
+def test_every_builtin_configuration_has_a_title() -> None:
+    assert all(len(targets.title(name)) > 20 for name in targets.names())

@@ -1,0 +1,5 @@
+"""PyTorch for qsimc.  Importing this package does not import torch; using it does."""
+
+from qsimc_torch.capture import capture
+
+__all__ = ["capture"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -96,23 +96,23 @@ def plan(
     return OK
 
 
-def _rendered(made: Session, style: str, output: str | None) -> str:
-    """Return a plan in one of the styles of `qsimc plan`."""
+def _rendered(made: Session, style: str, output: str | None) -> Iterable[str]:
+    """Return a plan in one of the styles of `qsimc plan`, in pieces."""
     if style == "json":
-        from qsimc.plan.dump import plan_document
+        from qsimc.plan.dump import plan_text
 
         config = {"path": made.config.source.path, "format": made.config.dialect}
-        return json.dumps(plan_document(made.plan, config=config, model=made.reference), indent=1) + "\n"
+        return plan_text(made.plan, config=config, model=made.reference)
     if style == "html":
         from qsimc.pipeline.report import plan_page
 
-        return plan_page(made)
+        return (plan_page(made),)
     from qsimc.render import plans
 
     if style == "md":
-        return plans.markdown(made.plan)
+        return (plans.markdown(made.plan),)
     color = output is None and colorful(sys.stdout)
-    return plans.table(made.plan, color=color, width=None if sys.stdout.isatty() else 200)
+    return (plans.table(made.plan, color=color, width=None if sys.stdout.isatty() else 200),)
 
 
 @click.command()

@@ -34,15 +34,20 @@ def write_stderr(message: str) -> None:
     click.echo(message.encode(encoding, "backslashreplace").decode(encoding), err=True, nl=False)
 
 
-def product(content: str, output: str | None) -> None:
-    """Print a command's product on stdout, or write it to a file, whole or not at all."""
+def product(content: str | Iterable[str], output: str | None) -> None:
+    """Print a command's product on stdout, or write it to a file, whole or not at all.
+
+    What stdout's encoding cannot say is escaped.
+    """
+    pieces = (content,) if isinstance(content, str) else content
     if output is None or output == "-":
         encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(content.encode(encoding, "backslashreplace").decode(encoding))
+        for piece in pieces:
+            sys.stdout.write(piece.encode(encoding, "backslashreplace").decode(encoding))
         return
     from qsimc.outputs import write_atomic
 
-    write_atomic(Path(output), content)
+    write_atomic(Path(output), "".join(pieces))
 
 
 def announce(*references: str) -> None:

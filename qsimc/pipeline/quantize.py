@@ -23,7 +23,7 @@ from qsimc.pipeline.calibrate import Calibration, Seen, calibrate
 from qsimc.pipeline.plan import Choices, Session, choices, session
 from qsimc.pipeline.report import run_report
 from qsimc.pipeline.statistics import write_statistics
-from qsimc.plan.dump import plan_document
+from qsimc.plan.dump import plan_text
 from qsimc.plan.plan import Plan
 
 PLAN = "plan.json"
@@ -191,7 +191,8 @@ def _write(
 
 def _write_records(stage: Path, made: Session, calibration: Calibration, lock: Mapping[str, Any]) -> None:
     config = {"path": made.config.source.path, "format": made.config.dialect}
-    _write_json(stage / PLAN, plan_document(made.plan, config=config, model=made.reference))
+    with (stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(plan_text(made.plan, config=config, model=made.reference))
     _write_json(stage / ENCODINGS, encodings_document(calibration.encodings, made.plan))
     _write_json(stage / LOCK, lock)
 

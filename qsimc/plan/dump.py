@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from qsimc.graph import Graph
@@ -12,32 +13,52 @@ from qsimc.plan.plan import Kind, Mode, Plan, Reason, TensorPlan
 FORMAT_VERSION = "1.0"
 
 
-def plan_document(plan: Plan, *, config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return a plan as plain data: one entry per tensor that has or could have a quantizer, in graph order."""
-    return {
+def plan_text(plan: Plan, *, config: Mapping[str, Any], model: str) -> Iterator[str]:
+    """Yield a plan as JSON text in pieces: one line per tensor that has or could have a quantizer, in graph order.
+
+    A diff of two plans then reads tensor by tensor, and a large plan is never in memory twice.
+    """
+    head = {
         "format_version": FORMAT_VERSION,
         "config": dict(config),
         "model": {"path": model},
         "target": plan.target,
         "dialect": plan.dialect,
         "mode": str(plan.mode),
-        "tensors": [_entry(t) for t in plan.tensors.values()],
     }
+    yield json.dumps(head)[:-1] + ',\n "tensors": ['
+    shared = _Shared()
+    separator = "\n  "
+    for t in plan.tensors.values():
+        yield separator + shared.line(t)
+        separator = ",\n  "
+    yield "\n ]}\n"
 
 
-def _entry(t: TensorPlan) -> dict[str, Any]:
-    spec = {name: getattr(t.spec, name) for name in FIELDS}
-    return {
-        "tensor": t.tensor,
-        "kind": str(t.kind),
-        "role": t.role,
-        "node": t.node,
-        "op_type": t.op,
-        **{name: list(value) if isinstance(value, tuple) else value for name, value in spec.items()},
-        "axis": t.axis,
-        "shares": t.shares,
-        "because": {name: _reason(reason) for name, reason in t.because.items()},
-    }
+class _Shared:
+    """Entries of tensors as JSON.  Specs and reasons repeat from tensor to tensor and are encoded once."""
+
+    def __init__(self) -> None:
+        self._specs: dict[QuantSpec, str] = {}
+        self._because: dict[tuple[int, ...], str] = {}
+
+    def line(self, t: TensorPlan) -> str:
+        """Return one tensor's entry."""
+        head = json.dumps({"tensor": t.tensor, "kind": t.kind, "role": t.role, "node": t.node, "op_type": t.op})
+        tail = json.dumps({"axis": t.axis, "shares": t.shares})
+        return f'{head[:-1]}, {self._spec(t.spec)}, {tail[1:-1]}, "because": {self._reasons(t)}}}'
+
+    def _spec(self, spec: QuantSpec) -> str:
+        if spec not in self._specs:
+            self._specs[spec] = json.dumps({field: getattr(spec, field) for field in FIELDS})[1:-1]
+        return self._specs[spec]
+
+    def _reasons(self, t: TensorPlan) -> str:
+        # By identity: the plan keeps the reasons alive, and most tensors have the very same ones.
+        key = tuple(map(id, t.because.values()))
+        if key not in self._because:
+            self._because[key] = json.dumps({field: _reason(reason) for field, reason in t.because.items()})
+        return self._because[key]
 
 
 def _reason(reason: Reason) -> dict[str, Any]:

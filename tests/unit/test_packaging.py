@@ -1,0 +1,58 @@
+"""The wheel holds what a checkout holds: every module, every data file, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOMES = {"qsimc": "qsimc", "backends": "", "grammar": "qsimc/_data/grammar", "specs": "qsimc/_data/specs"}
+HOMES |= {"templates": "qsimc/_data/templates"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return zipfile.ZipFile(next(out.glob("*.whl")))
+
+
+def tracked(folder: str) -> set[str]:
+    files = (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return {p.relative_to(ROOT / folder).as_posix() for p in files}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", HOMES)
+def test_every_file_is_in_the_wheel(wheel: zipfile.ZipFile, folder: str) -> None:
+    home = HOMES[folder]
+    expected = {f"{home}/{name}" if home else name for name in tracked(folder)}
+    assert expected <= set(wheel.namelist())
+
+
+@pytest.mark.slow
+def test_nothing_else_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"qsimc", "qsimc_onnx", "qsimc_torch"}
+    assert not [name for name in wheel.namelist() if name.endswith((".pyc", ".so", ".pkl"))]
+
+
+@pytest.mark.slow
+def test_the_wheel_checks_a_config_away_from_the_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path / "site")
+    command = [sys.executable, "-P", "-c", "import qsimc, sys; from qsimc.cli import run; sys.exit(run(sys.argv[1:]))"]
+    for arguments in (["check", "aimet:default"], ["explain", "Q0201"]):
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(tmp_path / "site")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr

@@ -34,7 +34,8 @@ class Tensor:
 class Node:
     """One operator.  `inputs` keeps "" where an optional input is absent, so positions mean what ONNX says.
 
-    `captures` are the outer values that the node's subgraphs (If, Loop, Scan) read.
+    `captures` are the outer values that the node's subgraphs (If, Loop, Scan) read, `inner` the values
+    that they compute.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Node:
     domain: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     captures: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ A command's module is imported when the command is used, so that `qsimc check` s
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -66,6 +67,8 @@ def qsimc_command() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
+    # What a command makes lives until it ends; looking for garbage often would be a fifth of a large plan's time.
+    gc.set_threshold(200_000, 20, 20)
     try:
         status = qsimc_command.main(args=list(arguments), prog_name="qsimc", standalone_mode=False)
         sys.stdout.flush()

@@ -36,29 +36,30 @@ def plan_text(plan: Plan, *, config: Mapping[str, Any], model: str) -> Iterator[
 
 
 class _Shared:
-    """Entries of tensors as JSON.  Specs and reasons repeat from tensor to tensor and are encoded once."""
+    """Entries of tensors as JSON.  Tensors share specs and tables of reasons; each is encoded once.
+
+    Both are known by identity, which holds while the plan keeps them alive.
+    """
 
     def __init__(self) -> None:
-        self._specs: dict[QuantSpec, str] = {}
-        self._because: dict[tuple[int, ...], str] = {}
+        self._specs: dict[int, str] = {}
+        self._because: dict[int, str] = {}
 
     def line(self, t: TensorPlan) -> str:
         """Return one tensor's entry."""
         head = json.dumps({"tensor": t.tensor, "kind": t.kind, "role": t.role, "node": t.node, "op_type": t.op})
         tail = json.dumps({"axis": t.axis, "shares": t.shares})
-        return f'{head[:-1]}, {self._spec(t.spec)}, {tail[1:-1]}, "because": {self._reasons(t)}}}'
+        return f'{head[:-1]}, {self._spec(t.spec)}, {tail[1:-1]}, "because": {self._reasons(t.because)}}}'
 
     def _spec(self, spec: QuantSpec) -> str:
-        if spec not in self._specs:
-            self._specs[spec] = json.dumps({field: getattr(spec, field) for field in FIELDS})[1:-1]
-        return self._specs[spec]
+        if id(spec) not in self._specs:
+            self._specs[id(spec)] = json.dumps({field: getattr(spec, field) for field in FIELDS})[1:-1]
+        return self._specs[id(spec)]
 
-    def _reasons(self, t: TensorPlan) -> str:
-        # By identity: the plan keeps the reasons alive, and most tensors have the very same ones.
-        key = tuple(map(id, t.because.values()))
-        if key not in self._because:
-            self._because[key] = json.dumps({field: _reason(reason) for field, reason in t.because.items()})
-        return self._because[key]
+    def _reasons(self, because: Mapping[str, Reason]) -> str:
+        if id(because) not in self._because:
+            self._because[id(because)] = json.dumps({field: _reason(reason) for field, reason in because.items()})
+        return self._because[id(because)]
 
 
 def _reason(reason: Reason) -> dict[str, Any]:

@@ -74,13 +74,17 @@ class TensorPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What happens to each tensor of a graph.  Iterates in graph order."""
+    """What happens to each tensor of a graph, in graph order.
+
+    `bare` says of every tensor that has no quantizer, not even a disabled one, why it has none.
+    """
 
     graph: Graph
     tensors: Mapping[str, TensorPlan]
     dialect: str
     mode: Mode
     target: str | None = None
+    bare: Mapping[str, Reason] = field(default_factory=dict)
 
     def __getitem__(self, tensor: str) -> TensorPlan:
         return self.tensors[tensor]

@@ -1,0 +1,49 @@
+"""The recurrent tie: the inputs, outputs and states of an RNN, GRU or LSTM share quantizers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from qsimc.graph import Node
+from qsimc.plan.effective import effective
+from qsimc.plan.quantizer import Quantizer, Resolution
+from qsimc.plan.rules import TIE_RECURRENT
+from qsimc.plan.tie import bind
+from qsimc.spec.ops import operators
+
+
+def tie_recurrent(resolution: Resolution) -> None:
+    """Bind X, Y, Y_h and initial_h to Y's quantizer, and initial_c to that of Y_c, in node order.
+
+    What used a quantizer that is given up follows it.
+    """
+    nodes = [node for node in resolution.graph.nodes if operators()[node.op].states]
+    if not nodes:
+        return
+    users: defaultdict[int, list[str]] = defaultdict(list)
+    for tensor, quantizer in resolution.bound.items():
+        users[id(quantizer)].append(tensor)
+    for node in nodes:
+        detail = f"`{node.name}` ({node.op}) computes it on the grid of"
+        for old, new in _replacements(resolution, node):
+            for tensor in users.pop(id(old), []) if old is not new else []:
+                bind(resolution, tensor, new, TIE_RECURRENT, f"{detail} `{new.tensor}`, whose quantizer it uses")
+                users[id(new)].append(tensor)
+
+
+def _replacements(resolution: Resolution, node: Node) -> Sequence[tuple[Quantizer, Quantizer]]:
+    """Return (given up, used instead); of two ties of one quantizer the later counts."""
+    found: dict[int, tuple[Quantizer, Quantizer]] = {}
+    for state in operators()[node.op].states:
+        new = resolution.bound.get(_port(node.outputs, state.to))
+        if new is None:
+            continue
+        ports = [effective(resolution, _port(node.inputs, i)) for i in state.inputs]
+        ports += [resolution.bound.get(_port(node.outputs, i)) for i in state.outputs]
+        found.update({id(old): (old, new) for old in ports if old is not None})
+    return tuple(found.values())
+
+
+def _port(tensors: Sequence[str], position: int) -> str:
+    return tensors[position] if position < len(tensors) else ""

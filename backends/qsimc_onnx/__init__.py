@@ -1,0 +1,90 @@
+"""The ONNX backend: reads models with onnx, writes simulations and QDQ models, calibrates with onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from qsimc.backend import Backend, Batch, Model
+from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.observer import Observer
+from qsimc.diagnostics import Report
+from qsimc.plan.plan import Plan
+from qsimc_onnx.model import OnnxModel, open_model
+
+
+class OnnxBackend:
+    """`qsimc.backend.Backend` for ONNX files.  onnxruntime is imported by the verbs that run models, not to plan."""
+
+    name = "onnx"
+
+    def open(self, model: str, report: Report) -> Model | None:
+        """Open an ONNX file; None after reporting what is wrong with it."""
+        return open_model(model, report)
+
+    def build(
+        self, model: Model, plan: Plan, out: Path, encodings: Mapping[str, Encoding] | None = None
+    ) -> Sequence[Path]:
+        """Write the instrumented model `<model>.sim.onnx` into the folder `out`."""
+        from qsimc_onnx.build import build
+
+        return build(_ours(model), plan, out, encodings)
+
+    def observe(
+        self,
+        model: Model,
+        plan: Plan,
+        params: Mapping[str, Encoding],
+        batches: Iterable[Batch],
+        observers: Mapping[str, Sequence[Observer]],
+        seen: Callable[[int], None],
+    ) -> Mapping[str, Sequence[Observer]]:
+        """Run the model over `batches` and extend the observers."""
+        from qsimc_onnx.observe import observe
+
+        return observe(_ours(model), plan, params, batches, observers, seen)
+
+    def export(
+        self, model: Model, plan: Plan, encodings: Mapping[str, Encoding], out: Path, report: Report
+    ) -> Sequence[Path]:
+        """Write the QDQ model `<model>.qdq.onnx` into the folder `out`."""
+        from qsimc_onnx.export import export
+
+        return export(_ours(model), plan, encodings, out, report)
+
+    def run(
+        self,
+        model: Path | bytes,
+        batches: Iterable[Batch],
+        outputs: Sequence[str] | None = None,
+        *,
+        optimise: bool = True,
+    ) -> Iterator[Mapping[str, NDArray[Any]]]:
+        """Yield the outputs of each batch, by name: the model's own, or the named tensors."""
+        from qsimc_onnx.session import run
+
+        return run(model, batches, outputs, optimise=optimise)
+
+    def quantized(self, built: Path) -> Mapping[str, str]:
+        """Return, for each quantizer of a model that `build` wrote, its tensor and the name of what it puts out."""
+        from qsimc_onnx.build import quantized
+
+        return quantized(built)
+
+    def size(self, model: Path) -> int:
+        """Return the bytes of a model on disk, its data files included."""
+        from qsimc_onnx.session import size
+
+        return size(model)
+
+
+def _ours(model: Model) -> OnnxModel:
+    if not isinstance(model, OnnxModel):
+        raise TypeError(f"the ONNX backend opens its own models, this one is a {type(model).__name__}")
+    return model
+
+
+BACKEND: Backend = OnnxBackend()

@@ -1,0 +1,95 @@
+"""The deployable model: ONNX's own QuantizeLinear and DequantizeLinear, constants stored as integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from onnx import ModelProto
+
+from qsimc.calibrate.encoding import Encoding
+from qsimc.diagnostics import Diagnostic, Report, Severity
+from qsimc.ir.quant import Numeric
+from qsimc.plan.plan import Plan, TensorPlan
+from qsimc_onnx.build import cast_type, encoding_of, is_identity
+from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.protos import opset
+from qsimc_onnx.qdq import Target, quantizer
+from qsimc_onnx.rewrite import Names, cut, place, sweep
+from qsimc_onnx.storage import storage
+from qsimc_onnx.write import save
+
+_LONE_INITIALIZERS_SINCE = 4
+"""The IR version from which an initializer need not be listed among the graph's inputs."""
+
+
+def export(
+    model: OnnxModel, plan: Plan, encodings: Mapping[str, Encoding], out: Path, report: Report
+) -> Sequence[Path]:
+    """Write `<model>.qdq.onnx` into `out`, and its data file when the model has one; return the files.
+
+    Reports tensors that stay float because no ONNX type holds their integers (Q0710), and rounding that
+    QuantizeLinear does not have (Q0711).
+    """
+    return save(to_qdq(model, plan, encodings, report), model.folder, out / f"{model.stem}.qdq.onnx")
+
+
+def to_qdq(model: OnnxModel, plan: Plan, encodings: Mapping[str, Encoding], report: Report) -> ModelProto:
+    """Return a copy of the model with the plan's quantizers as QuantizeLinear, DequantizeLinear and Cast."""
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    proto.ir_version = max(proto.ir_version, _LONE_INITIALIZERS_SINCE)
+    targets: dict[str, Target] = {}
+    for planned in plan.enabled():
+        encoding = encoding_of(planned, encodings)
+        if (target := _target(planned, encoding, opset(proto))) is not None:
+            targets[planned.tensor] = target
+        elif not is_identity(planned.spec):
+            report(_stays_float(planned, encoding, model.path))
+    _report_rounding([t[0] for t in targets.values() if not isinstance(t, int)], report, model.path)
+    names = Names.of(proto)
+    cuts = cut(proto.graph, targets, names)
+    place(proto.graph, [quantizer(model, proto, names, t, targets[t], ends) for t, ends in cuts.items()])
+    sweep(proto.graph)
+    return proto
+
+
+def _target(planned: TensorPlan, encoding: Encoding | None, version: int) -> Target | None:
+    """Return what a tensor becomes; None when it stays as it is."""
+    if is_identity(planned.spec):
+        return None
+    if (narrow := cast_type(planned.spec, version)) is not None:
+        return narrow
+    held = None if encoding is None else storage(encoding)
+    return None if encoding is None or held is None else (encoding, held)
+
+
+def _stays_float(planned: TensorPlan, encoding: Encoding | None, path: str) -> Diagnostic:
+    kind = f"{planned.spec.type or Numeric.INT}{planned.spec.bits}"
+    if encoding is None and planned.spec.type is Numeric.INT:
+        reason, helps = "it has no encoding", "calibrate it"
+    else:
+        reason, helps = f"ONNX cannot quantize to `{kind}` here", "use int16 or narrower, or float16"
+    return Diagnostic(
+        code="Q0710",
+        name="qdq-stays-float",
+        severity=Severity.WARNING,
+        message=f"`{planned.tensor}` stays float: {reason}",
+        helps=(helps,),
+        path=path,
+    )
+
+
+def _report_rounding(encodings: Sequence[Encoding], report: Report, path: str) -> None:
+    others = sum(encoding.numerics != "onnx" for encoding in encodings)
+    if not others:
+        return
+    finding = Diagnostic(
+        code="Q0711",
+        name="qdq-rounds-half-even",
+        severity=Severity.INFO,
+        message=f"QuantizeLinear rounds ties to even, which {others} of the {len(encodings)} encodings do not ask for",
+        notes=("an activation that lies exactly between two integers may come out one step away from the simulation",),
+        path=path,
+    )
+    report(finding)

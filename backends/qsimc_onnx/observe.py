@@ -1,0 +1,170 @@
+"""Calibration: one pass over the data, nothing kept but the observers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from qsimc.backend import Batch
+from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.observer import Observer, Wants
+from qsimc.calibrate.observers import channels_first
+from qsimc.diagnostics import Diagnostic, InputError, Severity
+from qsimc.plan.plan import Kind, Plan, TensorPlan
+from qsimc_onnx.build import instrument
+from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.probes import Readings, attach, sample_step
+from qsimc_onnx.session import expose, load, quiet_options, run_once
+
+Observers: TypeAlias = "Mapping[str, Sequence[Observer]]"
+
+_STORED = (Kind.PARAM, Kind.CONSTANT)
+
+
+def observe(
+    model: OnnxModel,
+    plan: Plan,
+    params: Mapping[str, Encoding],
+    batches: Iterable[Batch],
+    observers: Observers,
+    seen: Callable[[int], None],
+) -> Observers:
+    """Run the model over `batches`, params fake-quantized and activations not, and extend the observers.
+
+    An activation that shares a quantizer feeds the observers of its owner, in graph order.  Params and constants
+    do not depend on the data and feed nothing.  `seen` gets each batch's number of samples.
+
+    Raises:
+        InputError: onnxruntime cannot run the model on a batch (Q0508), or an activation is not finite (Q0607).
+    """
+    state = {owner: list(sequence) for owner, sequence in observers.items()}
+    watched = {p.tensor: p for p in plan.enabled() if p.kind not in _STORED and _owner(p) in state}
+    wants = {tensor: wanted for tensor, p in watched.items() if (wanted := _wants(p, state[_owner(p)]))}
+    if not wants:
+        for batch in batches:
+            seen(_samples(batch))
+        return state
+    with _probed(model, plan, params, wants) as (session, readings):
+        for batch in batches:
+            # What a batch made is gone before the next one runs: only the observers outlive it.
+            for tensor, taken in _read(session, readings, batch, {t: watched[t].axis for t in wants}, model.path):
+                observed = state[_owner(watched[tensor])]
+                observed[:] = [observer.observe(taken[observer.wants]) for observer in observed]
+            del taken
+            seen(_samples(batch))
+    return state
+
+
+def _read(
+    session: onnxruntime.InferenceSession,
+    readings: Readings,
+    batch: Batch,
+    axes: Mapping[str, int | None],
+    path: str,
+) -> Iterator[tuple[str, Mapping[Wants, NDArray[np.float32]]]]:
+    """Run one batch and yield what was taken of each tensor."""
+    found = dict(zip(readings.outputs, run_once(session, readings.outputs, batch, path), strict=True))
+    for tensor, axis in axes.items():
+        taken = _taken(tensor, axis, found, readings)
+        if taken is None:
+            raise InputError([_not_finite(tensor, path)])
+        yield tensor, taken
+
+
+def _owner(planned: TensorPlan) -> str:
+    return planned.shares or planned.tensor
+
+
+def _wants(planned: TensorPlan, observers: Sequence[Observer]) -> frozenset[Wants]:
+    """Return what to take of a tensor; statistics per channel are made from its values."""
+    wanted = frozenset(observer.wants for observer in observers)
+    return wanted if planned.axis is None or not wanted else frozenset({Wants.VALUES})
+
+
+def _samples(batch: Batch) -> int:
+    first = next(iter(batch.values()))
+    return len(first) if np.ndim(first) else 1
+
+
+@contextmanager
+def _probed(
+    model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], wants: Mapping[str, frozenset[Wants]]
+) -> Iterator[tuple[onnxruntime.InferenceSession, Readings]]:
+    """Open a session of the optimised model with probes in it, and say what its outputs are.
+
+    The optimised model lies in a private folder, weights beside it, so that its size is not limited.
+    """
+    stored = [p for p in plan.enabled() if p.kind in _STORED]
+    proto = instrument(model, stored, params)
+    # onnxruntime fuses nothing across an output, so every tensor to observe survives its optimiser.
+    expose(proto, wants)
+    with tempfile.TemporaryDirectory(prefix="qsimc-") as private:
+        optimised = Path(private) / "optimised.onnx"
+        load(proto.SerializeToString(), _optimising(optimised), model.path)
+        proto = onnx.load_model(optimised, load_external_data=False)
+        readings = attach(proto, wants)
+        probed = optimised.with_name("probed.onnx")
+        probed.write_bytes(proto.SerializeToString())
+        yield load(str(probed), _in_file_order(), model.path), readings
+
+
+def _optimising(path: Path) -> onnxruntime.SessionOptions:
+    """Return options under which loading a model writes what onnxruntime makes of it."""
+    options = quiet_options()
+    options.optimized_model_filepath = str(path)
+    prefix = "session.optimized_model_external_initializers"
+    options.add_session_config_entry(f"{prefix}_file_name", f"{path.name}.data")
+    options.add_session_config_entry(f"{prefix}_min_size_in_bytes", "1024")
+    return options
+
+
+def _in_file_order() -> onnxruntime.SessionOptions:
+    """Return options under which an optimised model runs as it is, each probe right after what it observes.
+
+    The observed tensor is still in the cache then, and its buffer is free at once.
+    """
+    options = quiet_options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    return options
+
+
+def _taken(
+    tensor: str, axis: int | None, found: Mapping[str, NDArray[Any]], readings: Readings
+) -> Mapping[Wants, NDArray[np.float32]] | None:
+    """Return what was read of one tensor, by what it is, each of shape (C, n); None when it is not finite."""
+    taken: dict[Wants, NDArray[np.float32]] = {}
+    if tensor in readings.values:
+        values = channels_first(found[readings.values[tensor]].astype(np.float32, copy=False), axis)
+        taken[Wants.VALUES] = taken[Wants.RANGE] = values
+        taken[Wants.SAMPLE] = values[:, :: sample_step(values.shape[1])]
+    if tensor in readings.samples:
+        taken[Wants.SAMPLE] = found[readings.samples[tensor]].reshape(1, -1)
+    if tensor in readings.ranged:
+        low, high, total = found[readings.ranges].reshape(-1, 3)[readings.ranged[tensor]]
+        if np.isnan(total):
+            return None
+        # A tensor without elements has an empty range, not one from inf to -inf.
+        taken[Wants.RANGE] = np.array([[low, high] if low <= high else []], np.float32)
+    # Where all values were taken, the range and the sample are views of them.
+    whole = [taken[Wants.VALUES]] if Wants.VALUES in taken else taken.values()
+    return taken if all(np.isfinite(values).all() for values in whole) else None
+
+
+def _not_finite(tensor: str, path: str) -> Diagnostic:
+    return Diagnostic(
+        code="Q0607",
+        name="not-finite-tensor",
+        severity=Severity.ERROR,
+        message=f"the activation `{tensor}` is not finite: the model makes NaN or infinity of the data",
+        helps=("check the scaling of the calibration data; leave masks that add -inf unquantized",),
+        path=path,
+    )

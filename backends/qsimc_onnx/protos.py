@@ -1,0 +1,113 @@
+"""Walking ONNX protobufs: every graph, node and tensor of a model, subgraphs and functions included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+ONNX_DOMAINS = ("", "ai.onnx")
+"""Both spellings of the standard operator domain."""
+
+BITS: Mapping[int, int] = {
+    TensorProto.INT2: 2,
+    TensorProto.UINT2: 2,
+    TensorProto.INT4: 4,
+    TensorProto.UINT4: 4,
+    TensorProto.FLOAT4E2M1: 4,
+}
+"""Width of the element types that are packed, several to a byte."""
+
+
+def opset(model: ModelProto) -> int:
+    """Return the version of the standard operator set that a model imports, 1 when it imports none."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), default=1)
+
+
+def attribute_graphs(node: NodeProto) -> Iterator[GraphProto]:
+    """Yield the bodies of an If, Loop or Scan."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def graphs(model: ModelProto) -> Iterator[GraphProto]:
+    """Yield the main graph and every graph nested in it, in training information or in functions."""
+    waiting = [model.graph]
+    waiting += [graph for info in model.training_info for graph in (info.initialization, info.algorithm)]
+    for function in model.functions:
+        waiting += [graph for node in function.node for graph in attribute_graphs(node)]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        waiting += [inner for node in graph.node for inner in attribute_graphs(node)]
+
+
+def tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Yield every tensor stored in a model, wherever it hides."""
+    for graph in graphs(model):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            yield from _attribute_tensors(node.attribute)
+    for function in model.functions:
+        yield from _attribute_tensors(function.attribute_proto)
+        for node in function.node:
+            yield from _attribute_tensors(node.attribute)
+
+
+def _attribute_tensors(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        sparse = [
+            *attribute.sparse_tensors,
+            *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+        ]
+        for tensor in sparse:
+            yield from (tensor.values, tensor.indices)
+
+
+def reads(node: NodeProto) -> Iterator[str]:
+    """Yield the names a node reads, those its subgraphs mention included."""
+    yield from node.input
+    for graph in attribute_graphs(node):
+        for inner in graph.node:
+            yield from reads(inner)
+        yield from (output.name for output in graph.output)
+
+
+def is_external(tensor: TensorProto) -> bool:
+    """Return whether a tensor's bytes lie in another file."""
+    return tensor.data_location == TensorProto.EXTERNAL
+
+
+def count(tensor: TensorProto) -> int:
+    """Return the number of elements that a tensor's dimensions promise."""
+    product = 1
+    for size in tensor.dims:
+        product *= size
+    return product
+
+
+def byte_size(tensor: TensorProto) -> int:
+    """Return the number of bytes that a tensor's type and dimensions promise.
+
+    Raises:
+        ValueError: a negative dimension, a string tensor or an element type nobody knows.
+    """
+    if any(size < 0 for size in tensor.dims):
+        raise ValueError(f"its shape {list(tensor.dims)} has a negative dimension")
+    if tensor.data_type == TensorProto.STRING:
+        raise ValueError("strings have no fixed size")
+    if tensor.data_type in BITS:
+        return (count(tensor) * BITS[tensor.data_type] + 7) // 8
+    try:
+        item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except KeyError:
+        raise ValueError(f"its element type {tensor.data_type} is unknown") from None
+    return count(tensor) * int(item)

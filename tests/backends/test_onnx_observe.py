@@ -1,0 +1,274 @@
+"""Calibration and plain runs with onnxruntime."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+from onnx.helper import make_node
+from qsimc_onnx import BACKEND
+from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.probes import SAMPLE, sample_step
+from qsimc_onnx.session import run
+
+from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.minmax import MinMax
+from qsimc.calibrate.observer import Observer, Wants
+from qsimc.diagnostics import InputError
+from qsimc.ir.quant import QuantSpec
+from tests.backends.onnx_models import INT8, data, encoding, model_of, opened, plan_of, small_net, value
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Keeps everything it is shown."""
+
+    wants: Wants
+    seen: tuple[NDArray[Any], ...] = ()
+
+    def observe(self, values: NDArray[Any]) -> Self:
+        return replace(self, seen=(*self.seen, values.copy()))
+
+    def merge(self, other: Self) -> Self:
+        raise NotImplementedError
+
+    def encoding(self, spec: QuantSpec, axis: int | None = None) -> Encoding:
+        raise NotImplementedError
+
+
+def recorders(tensors: Sequence[str], *wants: Wants) -> dict[str, list[Any]]:
+    return {tensor: [Recorder(wanted) for wanted in wants] for tensor in tensors}
+
+
+def observed(
+    model: OnnxModel,
+    observers: Mapping[str, Sequence[Any]],
+    batches: Sequence[Mapping[str, NDArray[Any]]],
+    *,
+    params: Mapping[str, Encoding] | None = None,
+    shares: Mapping[str, str] | None = None,
+    counts: list[int] | None = None,
+) -> Mapping[str, Sequence[Any]]:
+    tensors = {*observers, *(params or {}), *(shares or {})}
+    plan = plan_of(model, dict.fromkeys(tensors, INT8), shares)
+    seen = counts.append if counts is not None else lambda n: None
+    return BACKEND.observe(model, plan, params or {}, batches, observers, seen)
+
+
+INNER = ("x", "conv", "relu", "add", "flat", "matmul", "gemm", "y")
+
+
+def truth(model: OnnxModel, batch: Mapping[str, NDArray[Any]], tensors: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+    """Return what the tensors hold, from a run with all optimisations off."""
+    names = [tensor for tensor in tensors if tensor not in batch]
+    return {**batch, **next(iter(run(model.path, [batch], names, optimise=False)))}
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 17, 18, 21])
+def test_every_activation_is_seen_even_those_that_would_be_fused(opset: int, tmp_path: Path) -> None:
+    model = opened(small_net(opset), tmp_path)
+    batch = {"x": data((2, 3, 4, 4))}
+    found = observed(model, recorders(INNER, *Wants), [batch])
+    for tensor, values in truth(model, batch, INNER).items():
+        low_high, sample, everything = (recorder.seen[0] for recorder in found[tensor])
+        np.testing.assert_allclose([[low_high.min(), low_high.max()]], [[values.min(), values.max()]], atol=1e-5)
+        np.testing.assert_allclose(everything, values.reshape(1, -1), atol=1e-5)
+        np.testing.assert_allclose(np.sort(sample), np.sort(values.reshape(1, -1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [9, 17, 21])
+@pytest.mark.parametrize("channels", [16, 20])
+def test_ranges_are_exact_in_every_layout(channels: int, opset: int, tmp_path: Path) -> None:
+    """Values above zero show the padding of a blocked layout, if a probe reads it."""
+    constants = {
+        "w1": np.abs(data((channels, 3, 3, 3))),
+        "w2": np.abs(data((channels, channels, 1, 1))),
+        "one": np.full((1, channels, 1, 1), 10, np.float32),
+    }
+    nodes = [
+        make_node("Conv", ["x", "w1"], ["c1"], kernel_shape=[3, 3]),
+        make_node("Add", ["c1", "one"], ["a"]),
+        make_node("Conv", ["a", "w2"], ["c2"], kernel_shape=[1, 1]),
+        make_node("Relu", ["c2"], ["r"]),
+        make_node("GlobalAveragePool", ["r"], ["y"]),
+    ]
+    proto = model_of(nodes, [value("x", ["n", 3, 9, 9])], [value("y", ["n", channels, 1, 1])], constants, opset)
+    model = opened(proto, tmp_path)
+    batch = {"x": np.abs(data((4, 3, 9, 9))) + 1}
+    tensors = ("x", "c1", "a", "c2", "r", "y")
+    found = observed(model, {t: [MinMax.empty()] for t in tensors}, [batch])
+    for tensor, values in truth(model, batch, tensors).items():
+        observer = found[tensor][0]
+        np.testing.assert_allclose([observer.low[0], observer.high[0]], [values.min(), values.max()], rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 8192, 8193, 12288, 12289, 10**6])
+def test_samples_are_small_and_evenly_strided(size: int) -> None:
+    step = sample_step(size)
+    assert step % 2 == 1
+    assert len(range(0, size, step)) <= SAMPLE
+    assert 3 * len(range(0, size, step)) >= min(size, SAMPLE)
+
+
+@pytest.mark.parametrize("opset", [9, 17])
+def test_large_tensors_are_sampled_in_the_graph(opset: int, tmp_path: Path) -> None:
+    proto = model_of([make_node("Neg", ["x"], ["y"])], [value("x", ["n"])], [value("y", ["n"])], opset=opset)
+    x = data((100_003,))
+    found = observed(opened(proto, tmp_path), recorders(["y"], Wants.SAMPLE), [{"x": x}])
+    np.testing.assert_array_equal(found["y"][0].seen[0], -x[None, :: sample_step(len(x))])
+
+
+def test_params_are_quantized_and_activations_are_not(tmp_path: Path) -> None:
+    model = opened(small_net(), tmp_path)
+    params = {"matmul.weight": encoding([0.5] * 5, axis=1), "shared": encoding(0.25, 3)}
+    batch = {"x": data((2, 3, 4, 4))}
+    found = observed(model, recorders(INNER, Wants.VALUES), [batch], params=params)
+    values = truth(model, batch, ["relu"])["relu"]
+    shared = params["shared"].fake_quantize(model.constant("shared"))
+    flat = ((values + shared) * shared).reshape(2, -1)
+    expected = flat @ params["matmul.weight"].fake_quantize(model.constant("matmul.weight"))
+    np.testing.assert_allclose(found["matmul"][0].seen[0], expected.reshape(1, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_tensor_that_shares_a_quantizer_feeds_its_owner_in_graph_order(tmp_path: Path) -> None:
+    model = opened(small_net(), tmp_path)
+    batch = {"x": data((2, 3, 4, 4))}
+    found = observed(model, recorders(["y"], Wants.VALUES), [batch], shares={"matmul": "y", "gemm": "y"})
+    assert found.keys() == {"y"}
+    expected = truth(model, batch, ["matmul", "gemm", "y"])
+    for values, tensor in zip(found["y"][0].seen, ("matmul", "gemm", "y"), strict=True):
+        np.testing.assert_allclose(values, expected[tensor].reshape(1, -1), atol=1e-5)
+
+
+def test_batches_are_counted_and_taken_one_at_a_time(tmp_path: Path) -> None:
+    proto = model_of([make_node("Relu", ["x"], ["y"])], [value("x", ["n", 2])], [value("y", ["n", 2])])
+    counts: list[int] = []
+
+    def batches() -> Any:
+        for size in (3, 1, 5):
+            assert len(counts) == [3, 1, 5].index(size)
+            yield {"x": data((size, 2))}
+
+    observed(opened(proto, tmp_path), {"y": [MinMax.empty()]}, batches(), counts=counts)
+    assert counts == [3, 1, 5]
+
+
+def test_scalars_and_empty_tensors_are_observed(tmp_path: Path) -> None:
+    nodes = [make_node("ReduceMax", ["x"], ["top"], keepdims=0), make_node("Relu", ["e"], ["none"])]
+    inputs = [value("x", ["n"]), value("e", ["m", 3])]
+    model = opened(model_of(nodes, inputs, [value("top", []), value("none", ["m", 3])]), tmp_path)
+    batches = [{"x": data((5,)), "e": np.zeros((0, 3), np.float32)}, {"x": data((5,)), "e": data((2, 3))}]
+    tensors = ("top", "none", "e")
+    found = observed(model, recorders(tensors, *Wants), batches)
+    assert found["top"][0].seen[0].max() == batches[0]["x"].max()
+    for tensor in ("none", "e"):
+        assert [recorder.seen[0].size for recorder in found[tensor]] == [0, 0, 0]
+        assert [recorder.seen[1].size for recorder in found[tensor]][1:] == [6, 6]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_float_types_are_observed_as_float32(dtype: type, tmp_path: Path) -> None:
+    kind = TensorProto.FLOAT16 if dtype is np.float16 else TensorProto.DOUBLE
+    proto = model_of([make_node("Neg", ["x"], ["y"])], [value("x", [4], kind)], [value("y", [4], kind)])
+    x: NDArray[Any] = data((4,)).astype(dtype)
+    found = observed(opened(proto, tmp_path), recorders(["x", "y"], *Wants), [{"x": x}])
+    for recorder in (*found["x"], *found["y"]):
+        assert recorder.seen[0].dtype == np.float32
+    np.testing.assert_array_equal(found["y"][2].seen[0], -x.astype(np.float32)[None])
+
+
+@pytest.mark.parametrize("wanted", list(Wants))
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("position", [0, 37])
+def test_values_that_are_not_finite_name_the_first_tensor(
+    bad: float, position: int, wanted: Wants, tmp_path: Path
+) -> None:
+    nodes = [make_node("Identity", ["x"], ["a"]), make_node("Add", ["a", "z"], ["b"]), make_node("Relu", ["b"], ["y"])]
+    constants = {"z": np.zeros((1, 50), np.float32)}
+    constants["z"][0, position] = bad
+    proto = model_of(nodes, [value("x", ["n", 50])], [value("y", ["n", 50])], constants)
+    with pytest.raises(InputError) as raised:
+        observed(opened(proto, tmp_path), recorders(["a", "b", "y"], wanted), [{"x": data((2, 50))}])
+    (finding,) = raised.value.findings
+    assert finding.code == "Q0607"
+    assert "`b`" in finding.message
+
+
+def test_memory_does_not_grow_with_the_number_of_batches(tmp_path: Path) -> None:
+    model = opened(small_net(), tmp_path)
+    alive: list[int] = []
+
+    def batches() -> Any:
+        for seed in range(6):
+            gc.collect()
+            alive.append(sum(isinstance(thing, np.ndarray) for thing in gc.get_objects()))
+            yield {"x": data((2, 3, 4, 4), seed)}
+
+    observed(model, {t: [MinMax.empty()] for t in INNER}, batches())
+    assert alive[-1] <= alive[1]
+
+
+def test_models_with_external_data_are_observed_in_place(tmp_path: Path) -> None:
+    onnx.save(small_net(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    model = BACKEND.open(str(tmp_path / "m.onnx"), lambda finding: pytest.fail(str(finding)))
+    assert isinstance(model, OnnxModel)
+    inline = opened(small_net(), tmp_path, "inline.onnx")
+    batch = {"x": data((2, 3, 4, 4))}
+    params = {"conv.weight": encoding([0.1] * 4, axis=0)}
+    first = observed(model, recorders(INNER, Wants.VALUES), [batch], params=params)
+    second = observed(inline, recorders(INNER, Wants.VALUES), [batch], params=params)
+    for tensor in INNER:
+        np.testing.assert_array_equal(first[tensor][0].seen[0], second[tensor][0].seen[0])
+
+
+def failing() -> ModelProto:
+    nodes = [make_node("Reshape", ["x", "shape"], ["y"])]
+    return model_of(nodes, [value("x", ["n"])], [value("y", [3])], {"shape": np.array([3])})
+
+
+def test_a_failing_run_quotes_onnxruntime_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = opened(failing(), tmp_path)
+    observers: dict[str, list[Observer]] = {"y": [MinMax.empty()]}
+    for attempt in (
+        lambda: observed(model, observers, [{"x": data((4,))}]),
+        lambda: list(BACKEND.run(Path(model.path), [{"x": data((4,))}])),
+        lambda: list(BACKEND.run(Path(model.path), [{"x": data((3,)).astype(np.float64)}])),
+        lambda: list(BACKEND.run(Path(model.path), [{}])),
+    ):
+        with pytest.raises(InputError) as raised:
+            attempt()
+        (finding,) = raised.value.findings
+        assert finding.code == "Q0508"
+        assert "\n" not in finding.message
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unknown_operators_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    proto = model_of([make_node("Nobody", ["x"], ["y"])], [value("x", [2])], [value("y", [2])])
+    with pytest.raises(InputError, match="Q0508"):
+        list(BACKEND.run(Path(opened(proto, tmp_path).path), [{"x": data((2,))}]))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_any_inner_tensor_can_be_read(tmp_path: Path) -> None:
+    model = opened(small_net(), tmp_path)
+    batch = {"x": data((2, 3, 4, 4))}
+    (found,) = run(model.path, [batch], ["relu", "y", "conv"], optimise=False)
+    assert list(found) == ["relu", "y", "conv"]
+    np.testing.assert_array_equal(found["relu"], np.maximum(found["conv"], 0))
+    (default,) = run(Path(model.path).read_bytes(), [batch], optimise=True)
+    np.testing.assert_allclose(default["y"], found["y"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_plan_without_activations_only_counts(tmp_path: Path) -> None:
+    counts: list[int] = []
+    observed(opened(small_net(), tmp_path), {}, [{"x": data((2, 3, 4, 4))}], counts=counts)
+    assert counts == [2]

@@ -61,10 +61,13 @@ class Backend(Protocol):
         params: Mapping[str, Encoding],
         batches: Iterable[Batch],
         observers: Mapping[str, Sequence[Observer]],
+        sketches: Mapping[str, Sequence[Observer]],
         seen: Callable[[int], None],
-    ) -> Mapping[str, Sequence[Observer]]:
-        """Run the model over `batches`, params fake-quantized and activations not, and extend the observers.
+    ) -> tuple[Mapping[str, Sequence[Observer]], Mapping[str, Sequence[Observer]]]:
+        """Run the model over `batches`, params fake-quantized and activations not; extend observers and sketches.
 
+        Observers are known by the tensor that owns a quantizer and see every tensor that shares it; sketches
+        are known by tensor and see that one.  In vendor mode nodes run as written, as the vendor runs them.
         `seen` is called after each batch with its number of samples.  Memory does not grow with the
         number of batches.
         """

@@ -40,12 +40,13 @@ class OnnxBackend:
         params: Mapping[str, Encoding],
         batches: Iterable[Batch],
         observers: Mapping[str, Sequence[Observer]],
+        sketches: Mapping[str, Sequence[Observer]],
         seen: Callable[[int], None],
-    ) -> Mapping[str, Sequence[Observer]]:
-        """Run the model over `batches` and extend the observers."""
+    ) -> tuple[Mapping[str, Sequence[Observer]], Mapping[str, Sequence[Observer]]]:
+        """Run the model over `batches` and extend observers and sketches."""
         from qsimc_onnx.observe import observe
 
-        return observe(_ours(model), plan, params, batches, observers, seen)
+        return observe(_ours(model), plan, params, batches, observers, sketches, seen)
 
     def export(
         self, model: Model, plan: Plan, encodings: Mapping[str, Encoding], out: Path, report: Report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer, Wants
 from qsimc.calibrate.observers import channels_first
 from qsimc.diagnostics import Diagnostic, InputError, Severity
-from qsimc.plan.plan import Kind, Plan, TensorPlan
+from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
 from qsimc_onnx.build import instrument
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.probes import Readings, attach, sample_step
@@ -35,32 +36,35 @@ def observe(
     params: Mapping[str, Encoding],
     batches: Iterable[Batch],
     observers: Observers,
+    sketches: Observers,
     seen: Callable[[int], None],
-) -> Observers:
-    """Run the model over `batches`, params fake-quantized and activations not, and extend the observers.
+) -> tuple[Observers, Observers]:
+    """Run the model over `batches`, params fake-quantized and activations not, and extend observers and sketches.
 
-    An activation that shares a quantizer feeds the observers of its owner, in graph order.  Params and constants
-    do not depend on the data and feed nothing.  `seen` gets each batch's number of samples.
+    An activation that shares a quantizer feeds the observers of its owner, in graph order, and its own sketches.
+    Params and constants do not depend on the data and feed nothing.  `seen` gets each batch's number of samples.
 
     Raises:
         InputError: onnxruntime cannot run the model on a batch (Q0508), or an activation is not finite (Q0607).
     """
     state = {owner: list(sequence) for owner, sequence in observers.items()}
-    watched = {p.tensor: p for p in plan.enabled() if p.kind not in _STORED and _owner(p) in state}
-    wants = {tensor: wanted for tensor, p in watched.items() if (wanted := _wants(p, state[_owner(p)]))}
+    drawn = {tensor: list(sequence) for tensor, sequence in sketches.items()}
+    watched = {p.tensor: p for p in plan.enabled() if p.kind not in _STORED}
+    fed = {tensor: (state.get(_owner(p), []), drawn.get(tensor, [])) for tensor, p in watched.items()}
+    wants = {tensor: wanted for tensor, p in watched.items() if (wanted := _wants(p, [*chain(*fed[tensor])]))}
     if not wants:
         for batch in batches:
             seen(_samples(batch))
-        return state
+        return state, drawn
     with _probed(model, plan, params, wants) as (session, readings):
         for batch in batches:
             # What a batch made is gone before the next one runs: only the observers outlive it.
             for tensor, taken in _read(session, readings, batch, {t: watched[t].axis for t in wants}, model.path):
-                observed = state[_owner(watched[tensor])]
-                observed[:] = [observer.observe(taken[observer.wants]) for observer in observed]
+                for extended in fed[tensor]:
+                    extended[:] = [observer.observe(taken[observer.wants]) for observer in extended]
             del taken
             seen(_samples(batch))
-    return state
+    return state, drawn
 
 
 def _read(
@@ -101,6 +105,8 @@ def _probed(
     """Open a session of the optimised model with probes in it, and say what its outputs are.
 
     The optimised model lies in a private folder, weights beside it, so that its size is not limited.
+    In vendor mode nothing is optimised: between the vendor's quantizers nothing can be fused, and a
+    fused operator rounds differently in the last place.
     """
     stored = [p for p in plan.enabled() if p.kind in _STORED]
     proto = instrument(model, stored, params)
@@ -108,7 +114,7 @@ def _probed(
     expose(proto, wants)
     with tempfile.TemporaryDirectory(prefix="qsimc-") as private:
         optimised = Path(private) / "optimised.onnx"
-        load(proto.SerializeToString(), _optimising(optimised), model.path)
+        load(proto.SerializeToString(), _optimising(optimised, plan.mode), model.path)
         proto = onnx.load_model(optimised, load_external_data=False)
         readings = attach(proto, wants)
         probed = optimised.with_name("probed.onnx")
@@ -116,9 +122,11 @@ def _probed(
         yield load(str(probed), _in_file_order(), model.path), readings
 
 
-def _optimising(path: Path) -> onnxruntime.SessionOptions:
+def _optimising(path: Path, mode: Mode) -> onnxruntime.SessionOptions:
     """Return options under which loading a model writes what onnxruntime makes of it."""
     options = quiet_options()
+    if mode is Mode.VENDOR:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.optimized_model_filepath = str(path)
     prefix = "session.optimized_model_external_initializers"
     options.add_session_config_entry(f"{prefix}_file_name", f"{path.name}.data")

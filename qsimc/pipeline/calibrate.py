@@ -30,7 +30,7 @@ class Calibration:
     Attributes:
         encodings: tensor -> encoding, for every tensor quantized to integers, sharing ones included.
         observers: quantizer owner -> the statistic its encoding came from; mergeable with other shards'.
-        sketches: quantizer owner -> a sample of its values, for the report.
+        sketches: activation -> a sample of its values, for the report.
     """
 
     encodings: Mapping[str, Encoding]
@@ -57,18 +57,17 @@ def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batc
         observers[owner] = _constants_observed(model, members, _observer(plan, owner))
         if all(_is_constant(t) for t in members):
             encodings[owner] = _encode(plan, owner, observers[owner])
-    live = {owner: (observers[owner], Sketch.empty()) for owner in observers if owner not in encodings}
+    live = {owner: (observers[owner],) for owner in observers if owner not in encodings}
+    drawn = {t.tensor: (Sketch.empty(),) for owner, t in _members(groups) if owner in live and not _is_constant(t)}
     params = {t.tensor: encodings[o] for o, t in _members(groups) if o in encodings and t.kind is Kind.PARAM}
-    found = backend.observe(model, plan, params, batches, live, seen)
-    sketches: dict[str, Sketch] = {}
-    for owner, (observer, sketch) in found.items():
-        assert isinstance(sketch, Sketch)
-        observers[owner], sketches[owner] = observer, sketch
+    found, sampled = backend.observe(model, plan, params, batches, live, drawn, seen)
+    for owner, (observer,) in found.items():
+        observers[owner] = observer
         encodings[owner] = _encode(plan, owner, observer)
     return Calibration(
         encodings={t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings},
         observers=observers,
-        sketches=sketches,
+        sketches={t: sketch for t, (sketch,) in sampled.items() if isinstance(sketch, Sketch)},
     )
 
 

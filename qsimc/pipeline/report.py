@@ -63,7 +63,7 @@ def run_report(made: Session, calibration: Calibration, *, quantized: Path, samp
     """Return the report of a run as one HTML page."""
     sketches: dict[str, Sketch] = {}
     for t in made.plan.enabled():
-        sample: Sample | None = calibration.sketches.get(t.shares or t.tensor)
+        sample: Sample | None = calibration.sketches.get(t.tensor)
         if t.kind in (Kind.PARAM, Kind.CONSTANT):
             sketches[t.tensor] = ConstantSketch(made.model, t.tensor)
         elif sample is not None:

@@ -60,7 +60,7 @@ def observed(
     tensors = {*observers, *(params or {}), *(shares or {})}
     plan = plan_of(model, dict.fromkeys(tensors, INT8), shares)
     seen = counts.append if counts is not None else lambda n: None
-    return BACKEND.observe(model, plan, params or {}, batches, observers, seen)
+    return BACKEND.observe(model, plan, params or {}, batches, observers, {}, seen)[0]
 
 
 INNER = ("x", "conv", "relu", "add", "flat", "matmul", "gemm", "y")

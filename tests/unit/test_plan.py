@@ -67,7 +67,7 @@ CONCAT = """g (float[4] a, float[4] b) => (float[8] y) { [join] y = Concat <axis
         (
             {"supergroup_pass_list": ["LayerNorm"]},
             CONV_RELU,
-            "Q0305",
+            "Q0209",
             ("ValueError", "Graph pass requested but not found: ['LayerNorm']."),
         ),
     ],

@@ -36,30 +36,37 @@ def plan_text(plan: Plan, *, config: Mapping[str, Any], model: str) -> Iterator[
 
 
 class _Shared:
-    """Entries of tensors as JSON.  Tensors share specs and tables of reasons; each is encoded once.
+    """Entries of tensors as JSON.  Tensors share specs, tables of reasons and reasons; each is encoded once.
 
-    Both are known by identity, which holds while the plan keeps them alive.
+    All are known by identity, which holds while the plan keeps them alive.
     """
 
     def __init__(self) -> None:
         self._specs: dict[int, str] = {}
-        self._because: dict[int, str] = {}
+        self._tables: dict[int, str] = {}
+        self._reasons: dict[int, str] = {}
 
     def line(self, t: TensorPlan) -> str:
         """Return one tensor's entry."""
         head = json.dumps({"tensor": t.tensor, "kind": t.kind, "role": t.role, "node": t.node, "op_type": t.op})
         tail = json.dumps({"axis": t.axis, "shares": t.shares})
-        return f'{head[:-1]}, {self._spec(t.spec)}, {tail[1:-1]}, "because": {self._reasons(t.because)}}}'
+        return f'{head[:-1]}, {self._spec(t.spec)}, {tail[1:-1]}, "because": {self._table(t.because)}}}'
 
     def _spec(self, spec: QuantSpec) -> str:
         if id(spec) not in self._specs:
             self._specs[id(spec)] = json.dumps({field: getattr(spec, field) for field in FIELDS})[1:-1]
         return self._specs[id(spec)]
 
-    def _reasons(self, because: Mapping[str, Reason]) -> str:
-        if id(because) not in self._because:
-            self._because[id(because)] = json.dumps({field: _reason(reason) for field, reason in because.items()})
-        return self._because[id(because)]
+    def _table(self, because: Mapping[str, Reason]) -> str:
+        if id(because) not in self._tables:
+            fields = (f'"{field}": {self._reason(reason)}' for field, reason in because.items())
+            self._tables[id(because)] = f"{{{', '.join(fields)}}}"
+        return self._tables[id(because)]
+
+    def _reason(self, reason: Reason) -> str:
+        if id(reason) not in self._reasons:
+            self._reasons[id(reason)] = json.dumps(_reason(reason))
+        return self._reasons[id(reason)]
 
 
 def _reason(reason: Reason) -> dict[str, Any]:

@@ -1,29 +1,29 @@
-"""Operators (specs/ops.toml): parameter roles, channel axes, and what AIMET hard-codes about each."""
+"""Operators (specs/ops.toml): parameter roles, channel axes, and what AIMET hard-codes about each.
+
+A test validates the file against these very dataclasses (see keymap.py on why not every start).
+"""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any, Literal
 
 from qsimc import resources
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class WeightInputs(_Row):
+@dataclass(frozen=True, slots=True)
+class WeightInputs:
     """Which axis of a weight counts input channels: those `of` one group or of all groups."""
 
     axis: int
     of: Literal["group", "all"]
 
 
-class State(_Row):
+@dataclass(frozen=True, slots=True)
+class State:
     """Ports of a recurrent operator that share the quantizer of its output number `to`."""
 
     to: int
@@ -31,10 +31,11 @@ class State(_Row):
     inputs: tuple[int, ...] = ()
 
 
-class Operator(_Row):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
     """One row of specs/ops.toml, whose head comment says what each column means."""
 
-    params: Mapping[str, int] = {}
+    params: Mapping[str, int] = field(default_factory=dict)
     through: tuple[str, ...] = ("Identity",)
     transposed_through: str = ""
     transposed_by: str = ""
@@ -58,7 +59,8 @@ ORDINARY = Operator()
 """The row of an operator that has none."""
 
 
-class Operators(_Row):
+@dataclass(frozen=True)
+class Operators:
     """All of specs/ops.toml.  The sets are by ONNX operator name."""
 
     op: Mapping[str, Operator]
@@ -104,4 +106,22 @@ class Operators(_Row):
 @cache
 def operators() -> Operators:
     """Return the table, read once."""
-    return Operators.model_validate(tomllib.loads(resources.read("specs", "ops.toml")))
+    table = tomllib.loads(resources.read("specs", "ops.toml"))
+    return Operators(
+        op={name: _operator(row) for name, row in table["op"].items()},
+        eight_bit_hardware=frozenset(table["eight_bit_hardware"]),
+        graph_passes=tuple(table["graph_passes"]),
+    )
+
+
+def _operator(row: Mapping[str, Any]) -> Operator:
+    said: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+    if "weight_inputs" in row:
+        said["weight_inputs"] = WeightInputs(**row["weight_inputs"])
+    if "states" in row:
+        said["states"] = tuple(_state(**state) for state in row["states"])
+    return Operator(**said)
+
+
+def _state(to: int, outputs: tuple[int, ...] = (), inputs: tuple[int, ...] = ()) -> State:
+    return State(to, tuple(outputs), tuple(inputs))

@@ -13,6 +13,7 @@ from qsimc import resources, targets
 from qsimc.formats.codecs import CODECS
 from qsimc.ir.quant import FIELDS
 from qsimc.spec import fields, keymap, operators
+from qsimc.spec.ops import Operator, Operators
 from qsimc.spec.ops import operators as op_rows
 
 
@@ -51,6 +52,13 @@ def test_operator_names_are_those_of_onnx() -> None:
     known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
     assert set(operators.names("onnx")) == known
     assert not set(operators.names("onnx")) & set(operators.names("aimet_torch"))
+
+
+def test_the_operator_table_is_well_formed() -> None:
+    table = tomllib.loads(resources.read("specs", "ops.toml"))
+    columns = set(Operator.__dataclass_fields__)
+    assert all(set(row) <= columns for row in table["op"].values())
+    assert TypeAdapter(Operators).validate_python(table) == op_rows()
 
 
 def test_operators_with_facts_are_operators() -> None:

@@ -112,7 +112,7 @@ def _rendered(made: Session, style: str, output: str | None) -> Iterable[str]:
     if style == "md":
         return (plans.markdown(made.plan),)
     color = output is None and colorful(sys.stdout)
-    return (plans.table(made.plan, color=color, width=None if sys.stdout.isatty() else 200),)
+    return (plans.table(made.plan, color=color),)
 
 
 @click.command()

@@ -27,7 +27,8 @@ def staged(out: Path, *, force: bool = False, expected: Iterable[str] = ()) -> I
     """Give a folder to write into, whose files appear in `out` when the block ends without an exception.
 
     A new `out` appears by one rename.  In an existing one, files are replaced one by one, each atomically,
-    once all of them are written; `qsimc.lock` comes last.  After an exception `out` is as it was.
+    once all of them are written; `qsimc.lock` comes last.  After an exception `out` is as it was, unless the
+    file system itself fails between two of these replacements.
 
     Args:
         out: the folder to fill; its parents are made.
@@ -60,7 +61,10 @@ def write_atomic(path: Path, text: str) -> None:
     if path.is_dir():
         raise _refused(path, f"`{path}` is a folder")
     if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            path.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise _unwritable(path, error) from error
         return
     if path.is_symlink():
         raise _refused(path, f"`{path}` is a symbolic link")

@@ -162,7 +162,8 @@ def _data_files(proto: ModelProto, path: str) -> Iterator[Diagnostic]:
                 yield _finding("Q0503", "external-data-missing", message, path, helps)
         except (OSError, external.UnsafeError) as problem:
             message = f"the external data of tensor `{tensor.name}` is not safe to read: {problem}"
-            yield _finding("Q0504", "external-data-unsafe", message, path)
+            helps = ("keep the data file beside the model, without links; `cp -rL` copies what links lead to",)
+            yield _finding("Q0504", "external-data-unsafe", message, path, helps)
 
 
 def _quantized(proto: ModelProto) -> NodeProto | None:

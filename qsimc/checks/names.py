@@ -13,11 +13,11 @@ from qsimc.ir.config import Config
 from qsimc.ir.select import AnyOf, Chain, OpType, Selector
 from qsimc.source import Span
 from qsimc.spec import operators
+from qsimc.spec.ops import operators as operators_with_facts
 
 PARAMS = ("weight", "bias", "weight_r", "running_mean", "running_var")
 ROLES = ("input", "output", "act", "param", *PARAMS)
 HARDWARE = ("V66", "V68", "V69", "V73", "V75", "V79", "V81", "V85")
-PASSES = ("LayerNormalization", "RMSNormalization", "MatmulAdd", "MaskedSoftmax")
 
 
 def check(config: Config, report: Report) -> None:
@@ -30,7 +30,7 @@ def check(config: Config, report: Report) -> None:
         for clause in rule.clauses:
             for role in clause.roles:
                 if role not in ROLES:
-                    message = f"no parameter is called `{role}`, so the rule never applies"
+                    message = f"`{role}` is neither a role nor a parameter: the rule never applies"
                     report(_unknown("Q0207", "unknown-parameter", message, role, _quoted(role, clause.span), PARAMS))
     if config.dialect == "aimet":
         _hardware(config, report)
@@ -94,14 +94,13 @@ def _hardware(config: Config, report: Report) -> None:
 
 def _passes(config: Config, report: Report) -> None:
     option = config.option("supergroup_passes")
+    known = operators_with_facts().graph_passes
     if option is None or not isinstance(option.value, tuple):
         return
-    for name in option.value:
-        if name in PASSES:
-            continue
-        word = str(name)
-        message = f"no graph pass is called `{word}`"
-        found = _unknown("Q0209", "unknown-pass", message, word, _quoted(word, option.span), PASSES)
-        said = Vendor("aimet_onnx 2.42", "ValueError", f"Graph pass requested but not found: [{word!r}].")
-        helps = found.helps or (f"passes: {', '.join(PASSES)}",)
+    unknown = [str(name) for name in option.value if name not in known]
+    for name in unknown:
+        message = f"no graph pass is called `{name}`"
+        found = _unknown("Q0209", "unknown-pass", message, name, _quoted(name, option.span), known)
+        said = Vendor("aimet_onnx 2.42", "ValueError", f"Graph pass requested but not found: {unknown}.")
+        helps = found.helps or (f"passes: {', '.join(known)}",)
         report(replace(found, severity=Severity.ERROR, helps=helps, vendor=said))

@@ -101,7 +101,7 @@ def _rendered(made: Session, style: str, output: str | None) -> Iterable[str]:
     if style == "json":
         from qsimc.plan.dump import plan_text
 
-        config = {"path": made.config.source.path, "format": made.config.dialect}
+        config = {"path": made.config.source.path, "format": made.config.format}
         return plan_text(made.plan, config=config, model=made.reference)
     if style == "html":
         from qsimc.pipeline.report import plan_page

@@ -46,6 +46,7 @@ def read(table: KeyTable, source: Source, document: Json, report: Report) -> Con
     return Config(
         source=source,
         dialect=table.dialect,
+        format=table.name,
         options=tuple(reader.options),
         rules=tuple(draft.rule() for draft in reader.drafts),
         fusions=tuple(reader.fusions),

@@ -11,7 +11,8 @@ from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, di
 from qsimc.ir.config import Clause, Config, Fusion, Option, Rule, Setting, Value
 from qsimc.ir.select import AnyOf, Boundary, Chain, Everything, NodeName, OpType, Selector
 from qsimc.source import Source, Span
-from qsimc.spec.fields import vocabulary
+from qsimc.spec import keymap
+from qsimc.spec.fields import Field, vocabulary
 from qsimc.syntax import qsim
 
 
@@ -24,11 +25,15 @@ def read(source: Source, report: Report) -> Config:
     return Config(
         source=source,
         dialect=reader.dialect,
+        format="qsim",
         options=tuple(reader.options),
         rules=tuple(reader.rules),
         fusions=tuple(reader.fusions),
     )
 
+
+DIALECTS = ("onnx", *keymap.names())
+"""Whose operator and option names a .qsim file can speak in."""
 
 _WANTED = {
     "boolean": "`true` or `false`",
@@ -52,10 +57,10 @@ class _Reader:
     def statement(self, tree: Tree[Token]) -> None:
         match tree.data:
             case "dialect":
-                self.dialect = str(tree.children[0])
+                self._dialect(tree)
             case "option":
                 for name, value in map(_name_and_value, _trees(tree)):
-                    self.options.append(Option(str(name), self._value(value), self._span(value)))
+                    self._option(name, value)
             case "let":
                 self.lets[str(tree.children[0])] = self._settings(tree.children[1:])
             case "rule":
@@ -69,8 +74,36 @@ class _Reader:
                 self.rules.append(Rule(self._selector(selector), clauses, self._span(tree)))
             case "fuse":
                 steps = self._selector(tree.children[0])
-                chain = steps if isinstance(steps, Chain) else Chain((steps,))
-                self.fusions.append(Fusion(chain, self._span(tree)))
+                if isinstance(steps, Chain):
+                    self.fusions.append(Fusion(steps, self._span(tree)))
+                else:
+                    helps = ("name what the output feeds: `fuse Conv -> Relu`",)
+                    self.report(self._bad_value("a fusion has at least two operators", self._span(tree), helps))
+
+    def _dialect(self, tree: Tree[Token]) -> None:
+        name = tree.children[0]
+        assert isinstance(name, Token)
+        word, span = str(name), self._span(name)
+        if word in DIALECTS:
+            self.dialect = word
+            return
+        near = did_you_mean(word, DIALECTS)
+        helps = (f"did you mean `{near}`?",) if near else (f"dialects: {', '.join(DIALECTS)}",)
+        self.report(self._bad_word(f"no dialect is called `{word}`", span, helps))
+
+    def _option(self, name: Token, tree: Tree[Token]) -> None:
+        known = _options(self.dialect)
+        word, value = str(name), self._value(tree)
+        if word not in known:
+            near = did_you_mean(word, tuple(known))
+            helps = (f"did you mean `{near}`?",) if near else (f"options: {', '.join(known) or 'none'}",)
+            message = f"the dialect `{self.dialect}` has no option `{word}`"
+            self.report(self._bad_word(message, self._span(name), helps))
+        elif known[word] == "texts" and not isinstance(value, tuple):
+            helps = (f"write `{word}=({value})`",)
+            self.report(self._bad_value(f"`{word}` takes a set", self._span(tree), helps))
+        else:
+            self.options.append(Option(word, value, self._span(tree)))
 
     def _entry(self, tree: Tree[Token]) -> Clause:
         roles, *settings = tree.children
@@ -95,7 +128,8 @@ class _Reader:
                 choices = tuple(self._selector(child) for child in tree.children)
                 return choices[0] if len(choices) == 1 else AnyOf(choices)
             case _:
-                return Chain(tuple(self._selector(child) for child in tree.children))
+                steps = tuple(self._selector(child) for child in tree.children)
+                return steps[0] if len(steps) == 1 else Chain(steps)
 
     # ── settings ─────────────────────────────────────────────────────────────────────────────
 
@@ -134,13 +168,13 @@ class _Reader:
         fits = {
             "boolean": isinstance(decoded, bool),
             "word": decoded in field.choices,
-            "integer": type(decoded) is int,
-            "real": type(decoded) in (int, float),
+            "integer": type(decoded) is int and _within(field, decoded),
+            "real": isinstance(decoded, (int, float)) and _within(field, decoded),
             "range": value.data == "range",
-            "kernels": value.data in ("set", "pair", "word"),
+            "kernels": value.data in ("set", "pair"),
         }[field.type]
         if not fits:
-            wanted = " or ".join(f"`{c}`" for c in field.choices) or _WANTED[field.type]
+            wanted = " or ".join(f"`{c}`" for c in field.choices) or _WANTED[field.type] + _bounds(field)
             self.report(self._bad_value(f"`{word}` takes {wanted}", self._span(value)))
             return ()
         return (Setting(word, decoded, span),)
@@ -207,6 +241,21 @@ class _Reader:
             labels=(Label(span),),
             helps=helps,
         )
+
+
+def _options(dialect: str) -> dict[str, str]:
+    """Return the options that a dialect's key table knows, with the kind of value each takes."""
+    if dialect not in keymap.names():
+        return {}
+    return {row.field: row.codec for row in keymap.rows(keymap.load(dialect).root) if row.where == "option"}
+
+
+def _within(field: Field, value: float) -> bool:
+    return not field.bounds or field.bounds[0] <= value <= field.bounds[1]
+
+
+def _bounds(field: Field) -> str:
+    return f" from {field.bounds[0]:g} to {field.bounds[1]:g}" if field.bounds else ""
 
 
 def _trees(tree: Tree[Token]) -> Iterable[Tree[Token]]:

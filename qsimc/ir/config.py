@@ -61,10 +61,14 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a config file says, in file order, with nothing resolved and nothing lost."""
+    """What a config file says, in file order, with nothing resolved and nothing lost.
+
+    `format` is what the file is written in, `dialect` whose operators and rules it speaks of.
+    """
 
     source: Source
     dialect: str
+    format: str
     target: str | None = None
     options: tuple[Option, ...] = ()
     rules: tuple[Rule, ...] = ()

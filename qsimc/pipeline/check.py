@@ -71,7 +71,8 @@ def examined(reference: str, *, format: str | None, mode: Mode) -> tuple[Config 
     if config is not None:
         for run in _checks():
             run(config, findings.append)
-    return config, [_as_vendor(d) for d in findings] if mode is Mode.VENDOR else findings
+    vendor_reads_it = config is None or config.format != "qsim"
+    return config, [_as_vendor(d) for d in findings] if mode is Mode.VENDOR and vendor_reads_it else findings
 
 
 def _checks() -> tuple[Check, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,7 +154,8 @@ def resolve_on(model: Model, config: Config, chosen: Choices, report: Report) ->
     return resolve(
         config,
         model.graph,
-        report,
+        # What no line of the configuration is to blame for is about the model.
+        lambda d: report(d if d.file else replace(d, path=model.path)),
         act=chosen.act,
         param=chosen.param,
         calib=chosen.calib,

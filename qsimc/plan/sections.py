@@ -118,6 +118,7 @@ def _no_model_input(resolution: Resolution, constant: Quantizer) -> None:
             labels=(Label(span, "says nothing of `is_input_quantized`"),) if span else (),
             aimet="AIMET reads `is_input_quantized` for every constant operand without asking whether it is there",
             instead="qsimc leaves the model's inputs and constant operands unquantized",
+            helps=('say it: `"is_input_quantized": "True"`',),
             vendor=Vendor(TOOL, "KeyError", "'is_input_quantized'"),
         ),
     )

@@ -21,6 +21,7 @@ class Field:
     doc: str
     words: Sequence[str] = ("", "")
     choices: Sequence[str] = ()
+    bounds: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)

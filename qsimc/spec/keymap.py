@@ -110,6 +110,15 @@ def load(name: str) -> KeyTable:
     return KeyTable(table.name, table.title, table.tool, table.dialect, frozenset(table.recognise), root)
 
 
+def rows(place: Place) -> Iterator[Row]:
+    """Yield every row at and below a place."""
+    if place.row is not None:
+        yield place.row
+    captured = (place.capture[1],) if place.capture else ()
+    for below in (*place.literal.values(), *captured, *filter(None, (place.items,))):
+        yield from rows(below)
+
+
 def _segments(path: str) -> Iterator[str]:
     for segment in path.split("."):
         yield segment.removesuffix("[]")

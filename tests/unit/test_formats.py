@@ -178,6 +178,12 @@ model[input]: on
         ("*[param]: bits", "Q0202", 11, "`bits` needs a value"),
         ("*[param]: calib=best", "Q0202", 17, "`calib` takes `minmax`"),
         ("*[param]: @w4", "Q0201", 11, "no `let` above is called `w4`"),
+        ("*[param]: bits=99", "Q0202", 16, "an integer from 2 to 32"),
+        ("*[param]: percentile=200", "Q0202", 22, "a number from 50 to 100"),
+        ("*[param]: kernels=foo", "Q0202", 19, "precisions such as"),
+        ("dialect aimett", "Q0201", 9, "no dialect is called `aimett`"),
+        ("option hw=V73", "Q0201", 8, "the dialect `onnx` has no option `hw`"),
+        ("fuse Conv", "Q0202", 1, "a fusion has at least two operators"),
     ],
 )
 def test_a_bad_line_costs_only_itself(line: str, code: str, column: int, said: str) -> None:

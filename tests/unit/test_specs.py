@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 
 import onnx.defs
 import pytest
@@ -28,18 +27,10 @@ def test_a_key_table_is_well_formed(name: str) -> None:
 
 @pytest.mark.parametrize("name", keymap.names())
 def test_a_key_table_speaks_the_vocabulary(name: str) -> None:
-    rows = list(_rows(keymap.load(name).root))
+    rows = list(keymap.rows(keymap.load(name).root))
     assert {row.codec for row in rows} <= set(CODECS)
     settings = {row.field for row in rows if row.where not in ("option", "fuse")}
     assert settings <= set(fields.vocabulary().fields)
-
-
-def _rows(place: keymap.Place) -> Iterator[keymap.Row]:
-    if place.row is not None:
-        yield place.row
-    captured = (place.capture[1],) if place.capture else ()
-    for below in (*place.literal.values(), *captured, *filter(None, (place.items,))):
-        yield from _rows(below)
 
 
 def test_the_vocabulary_is_that_of_a_spec() -> None:

@@ -13,7 +13,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
 from qsimc.graph import Graph, Tensor
-from qsimc.plan.plan import Plan
+from qsimc.plan.plan import Kind, Plan
 
 Batch = Mapping[str, NDArray[Any]]
 """One value per model input, by name; the first axis counts samples."""
@@ -67,7 +67,8 @@ class Backend(Protocol):
         """Run the model over `batches`, params fake-quantized and activations not; extend observers and sketches.
 
         Observers are known by the tensor that owns a quantizer and see every tensor that shares it; sketches
-        are known by tensor and see that one.  In vendor mode nodes run as written, as the vendor runs them.
+        are known by tensor and see that one.  A quantizer one of whose tensors held infinity is missing from
+        what is returned.  In vendor mode nodes run as written, as the vendor runs them.
         `seen` is called after each batch with its number of samples.  Memory does not grow with the
         number of batches.
         """
@@ -90,6 +91,13 @@ class Backend(Protocol):
 
     def quantized(self, built: Path) -> Mapping[str, str]:
         """Return, for each quantizer of a model that `build` wrote, its tensor and the name of what it puts out."""
+        ...
+
+    def read_encodings(self, model: str, report: Report) -> Mapping[str, tuple[Kind, Encoding]] | None:
+        """Return the encodings in a quantized (QDQ) model, by the names that tensors have without the quantizers.
+
+        None after reporting why the model cannot be read.
+        """
         ...
 
     def size(self, model: Path) -> int:

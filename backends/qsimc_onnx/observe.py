@@ -43,9 +43,10 @@ def observe(
 
     An activation that shares a quantizer feeds the observers of its owner, in graph order, and its own sketches.
     Params and constants do not depend on the data and feed nothing.  `seen` gets each batch's number of samples.
+    A quantizer one of whose tensors held infinity is missing from what is returned: it has no range.
 
     Raises:
-        InputError: onnxruntime cannot run the model on a batch (Q0508), or an activation is not finite (Q0607).
+        InputError: onnxruntime cannot run the model on a batch (Q0508), or an activation is NaN (Q0607).
     """
     state = {owner: list(sequence) for owner, sequence in observers.items()}
     drawn = {tensor: list(sequence) for tensor, sequence in sketches.items()}
@@ -56,15 +57,22 @@ def observe(
         for batch in batches:
             seen(_samples(batch))
         return state, drawn
+    infinite: set[str] = set()
     with _probed(model, plan, params, wants) as (session, readings):
         for batch in batches:
             # What a batch made is gone before the next one runs: only the observers outlive it.
             for tensor, taken in _read(session, readings, batch, {t: watched[t].axis for t in wants}, model.path):
+                if not taken:
+                    infinite.add(_owner(watched[tensor]))
+                    continue
                 for extended in fed[tensor]:
                     extended[:] = [observer.observe(taken[observer.wants]) for observer in extended]
             del taken
             seen(_samples(batch))
-    return state, drawn
+    return (
+        {owner: sequence for owner, sequence in state.items() if owner not in infinite},
+        {t: sequence for t, sequence in drawn.items() if t not in watched or _owner(watched[t]) not in infinite},
+    )
 
 
 def _read(
@@ -74,7 +82,11 @@ def _read(
     axes: Mapping[str, int | None],
     path: str,
 ) -> Iterator[tuple[str, Mapping[Wants, NDArray[np.float32]]]]:
-    """Run one batch and yield what was taken of each tensor."""
+    """Run one batch and yield what was taken of each tensor, nothing of one that holds infinity.
+
+    Raises:
+        InputError: a tensor holds NaN (Q0607).
+    """
     found = dict(zip(readings.outputs, run_once(session, readings.outputs, batch, path), strict=True))
     for tensor, axis in axes.items():
         taken = _taken(tensor, axis, found, readings)
@@ -148,7 +160,10 @@ def _in_file_order() -> onnxruntime.SessionOptions:
 def _taken(
     tensor: str, axis: int | None, found: Mapping[str, NDArray[Any]], readings: Readings
 ) -> Mapping[Wants, NDArray[np.float32]] | None:
-    """Return what was read of one tensor, by what it is, each of shape (C, n); None when it is not finite."""
+    """Return what was read of one tensor, by what it is, each of shape (C, n).
+
+    Nothing when it holds infinity, None when it holds NaN.
+    """
     taken: dict[Wants, NDArray[np.float32]] = {}
     if tensor in readings.values:
         values = channels_first(found[readings.values[tensor]].astype(np.float32, copy=False), axis)
@@ -158,13 +173,16 @@ def _taken(
         taken[Wants.SAMPLE] = found[readings.samples[tensor]].reshape(1, -1)
     if tensor in readings.ranged:
         low, high, total = found[readings.ranges].reshape(-1, 3)[readings.ranged[tensor]]
-        if np.isnan(total):
+        # The reductions may skip NaN, the sum does not; but infinities of both signs also add up to NaN.
+        if np.isnan(total) and (low, high) != (-np.inf, np.inf):
             return None
         # A tensor without elements has an empty range, not one from inf to -inf.
         taken[Wants.RANGE] = np.array([[low, high] if low <= high else []], np.float32)
     # Where all values were taken, the range and the sample are views of them.
-    whole = [taken[Wants.VALUES]] if Wants.VALUES in taken else taken.values()
-    return taken if all(np.isfinite(values).all() for values in whole) else None
+    whole = [taken[Wants.VALUES]] if Wants.VALUES in taken else [*taken.values()]
+    if any(np.isnan(values).any() for values in whole):
+        return None
+    return taken if all(np.isfinite(values).all() for values in whole) else {}
 
 
 def _not_finite(tensor: str, path: str) -> Diagnostic:
@@ -172,7 +190,7 @@ def _not_finite(tensor: str, path: str) -> Diagnostic:
         code="Q0607",
         name="not-finite-tensor",
         severity=Severity.ERROR,
-        message=f"the activation `{tensor}` is not finite: the model makes NaN or infinity of the data",
-        helps=("check the scaling of the calibration data; leave masks that add -inf unquantized",),
+        message=f"the activation `{tensor}` is NaN: the model makes it of the data",
+        helps=("check the scaling of the calibration data, and the float model on it",),
         path=path,
     )

@@ -20,7 +20,7 @@ from qsimc.render.text import printable
 if TYPE_CHECKING:
     from qsimc.pipeline.evaluate import Evaluation
 
-EXPORTS = ("qdq", "aimet-0.6.1", "aimet-1.0.0")
+EXPORTS = ("qdq", "aimet-0.6.1", "aimet-1.0.0", "aimet-2.0.0", "aimet-2.1.0")
 
 
 @click.command()
@@ -84,7 +84,7 @@ def _document(found: Evaluation) -> str:
 
 
 def _finite(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry as JSON can say it: infinity (no error) and NaN (no signal) become null."""
+    """Return an entry as JSON can say it: infinity (no error) and NaN (no signal, or not finite) become null."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
 
 
@@ -95,7 +95,8 @@ def _table(found: Evaluation, output: str | None) -> str:
 
     outputs = Table("output", "float / simulation", "float / QDQ", "simulation = QDQ", box=None, pad_edge=False)
     for o in found.outputs:
-        between = "bit for bit" if o.equal else f"differs by up to {o.max_abs_simulation_qdq:.3g}"
+        apart = f"differs by up to {o.max_abs_simulation_qdq:.3g}" if o.finite else "not finite"
+        between = "bit for bit" if o.equal else apart
         outputs.add_row(Text(printable(o.name)), _db(o.sqnr_float_simulation), _db(o.sqnr_float_qdq), between)
     tensors = Table("tensor, worst first", "operator", "SQNR", box=None, pad_edge=False)
     for t in found.tensors:
@@ -112,5 +113,5 @@ def _table(found: Evaluation, output: str | None) -> str:
 
 def _db(value: float) -> str:
     if math.isnan(value):
-        return "no signal"
+        return "-"
     return "exact" if math.isinf(value) else f"{value:.1f} dB"

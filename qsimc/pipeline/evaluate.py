@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsimc.data import Data, open_data
-from qsimc.diagnostics import Diagnostic, InputError, in_order
+from qsimc.diagnostics import Diagnostic, InputError, Severity, in_order
+from qsimc.outputs import safe_name
 from qsimc.pipeline.results import Saved, saved
 from qsimc.plan.plan import Kind
 
@@ -22,23 +23,31 @@ Values = Mapping[str, NDArray[Any]]
 
 @dataclass(slots=True)
 class Powers:
-    """Signal and error of a tensor, summed over batches."""
+    """Signal and error of a tensor, summed over batches; `finite` as long as both sides are where the first is."""
 
     signal: float = 0.0
     noise: float = 0.0
     worst: float = 0.0
+    finite: bool = True
 
     def add(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
         """Take in one batch of values of the same shape."""
-        signal = np.asarray(reference, dtype=np.float64)
-        error = np.asarray(other, dtype=np.float64) - signal
+        known = np.isfinite(reference)
+        signal = np.where(known, reference, 0).astype(np.float64)
+        found = np.where(known, other, 0).astype(np.float64)
+        if not np.isfinite(found).all():
+            self.finite = False
+            return
+        error = found - signal
         self.signal += float(np.square(signal).sum())
         self.noise += float(np.square(error).sum())
         self.worst = max(self.worst, float(np.abs(error).max(initial=0.0)))
 
     @property
     def sqnr(self) -> float:
-        """Signal to error in dB; infinite when there is no error, NaN when there is no signal."""
+        """Signal to error in dB; infinite without error, NaN without signal or with values that are not finite."""
+        if not self.finite:
+            return math.nan
         if self.noise == 0:
             return math.inf
         return 10 * math.log10(self.signal / self.noise) if self.signal else math.nan
@@ -61,6 +70,7 @@ class OutputQuality:
     sqnr_float_simulation: float
     sqnr_float_qdq: float
     max_abs_simulation_qdq: float
+    finite: bool
     equal: bool
 
 
@@ -99,9 +109,33 @@ def evaluate(
         if batches is None:
             raise InputError(in_order(findings))
         simulation = result.backend.build(result.model, result.plan, Path(private), result.encodings)[0]
-        qdq = result.backend.export(result.model, result.plan, result.encodings, Path(private), findings.append)[0]
+        qdq = _deployable(result, Path(private), findings)
         sums = _compare(result, batches, simulation, qdq)
+        findings += _not_finite(sums)
         return _evaluation(result, sums, findings)
+
+
+def _deployable(result: Saved, private: Path, findings: list[Diagnostic]) -> Path:
+    """Return the QDQ model of the result; one that was only calibrated has none, and gets it for the occasion."""
+    stem = safe_name(Path(result.model.path).stem)
+    written = result.folder / f"{stem}.qdq.onnx"
+    if written.is_file():
+        return written
+    return result.backend.export(result.model, result.plan, result.encodings, private, findings.append)[0]
+
+
+def _not_finite(sums: _Sums) -> Iterator[Diagnostic]:
+    """Yield a finding for the first tensor where the simulation leaves the finite numbers."""
+    named = {**sums.tensors, **sums.simulation}
+    first = next((tensor for tensor, powers in named.items() if not powers.finite), None)
+    if first is not None:
+        yield Diagnostic(
+            code="Q0615",
+            name="simulation-not-finite",
+            severity=Severity.WARNING,
+            message=f"the simulation is not finite at `{first}`",
+            helps=("give the inputs of its operator more bits, or calibrate them by `minmax`",),
+        )
 
 
 def _compare(result: Saved, batches: Data, simulation: Path, qdq: Path) -> _Sums:
@@ -152,6 +186,7 @@ def _evaluation(result: Saved, sums: _Sums, findings: list[Diagnostic]) -> Evalu
             sqnr_float_simulation=sums.simulation[name].sqnr,
             sqnr_float_qdq=sums.qdq[name].sqnr,
             max_abs_simulation_qdq=sums.between[name].worst,
+            finite=sums.simulation[name].finite and sums.qdq[name].finite,
             equal=sums.equal[name],
         )
         for name in sums.equal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from qsimc.graph import Graph
@@ -48,9 +49,12 @@ class _Shared:
 
     def line(self, t: TensorPlan) -> str:
         """Return one tensor's entry."""
-        head = json.dumps({"tensor": t.tensor, "kind": t.kind, "role": t.role, "node": t.node, "op_type": t.op})
-        tail = json.dumps({"axis": t.axis, "shares": t.shares})
-        return f'{head[:-1]}, {self._spec(t.spec)}, {tail[1:-1]}, "because": {self._table(t.because)}}}'
+        return (
+            f'{{"tensor": {_quoted(t.tensor)}, "kind": "{t.kind}", "role": {_quoted(t.role)},'
+            f' "node": {_quoted(t.node)}, "op_type": {_quoted(t.op)}, {self._spec(t.spec)},'
+            f' "axis": {"null" if t.axis is None else t.axis}, "shares": {_quoted(t.shares)},'
+            f' "because": {self._table(t.because)}}}'
+        )
 
     def _spec(self, spec: QuantSpec) -> str:
         if id(spec) not in self._specs:
@@ -67,6 +71,10 @@ class _Shared:
         if id(reason) not in self._reasons:
             self._reasons[id(reason)] = json.dumps(_reason(reason))
         return self._reasons[id(reason)]
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else encode_basestring_ascii(text)
 
 
 def _reason(reason: Reason) -> dict[str, Any]:

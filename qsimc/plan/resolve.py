@@ -14,6 +14,7 @@ from qsimc.plan.build import build
 from qsimc.plan.chains import supergroups
 from qsimc.plan.channels import per_channel
 from qsimc.plan.complete import complete
+from qsimc.plan.constants import known_ranges
 from qsimc.plan.difference import TOOL, AimetError, Difference, Differences
 from qsimc.plan.exceptions import dynamic_weights, hardware, rms_constants
 from qsimc.plan.forward import tie_forward
@@ -83,6 +84,7 @@ def resolve(
         )
         for step in STEPS:
             step(resolution)
+        known_ranges(resolution)
         _tie(resolution)
     except AimetError as stop:
         report(stop.diagnostic)

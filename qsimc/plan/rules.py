@@ -1,4 +1,4 @@
-"""The built-in rules of AIMET by their ids; specs/rules/<id>.md is the page of each."""
+"""The built-in rules by their ids, AIMET's and qsimc's own; specs/rules/<id>.md is the page of each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ GRID_PRESERVING = Reason("aimet-grid-preserving")
 CONSTANTS = Reason("aimet-constants")
 SIGNED_GRID = Reason("aimet-signed-grid")
 ROUNDING = Reason("aimet-rounding")
+KNOWN_RANGE = Reason("known-range")
+INFINITE = "infinite-values"
 NEVER_QUANTIZED = "aimet-never-quantized"
 CONTROL_INPUT = "aimet-control-input"
 FLOATS_ONLY = "aimet-floats-only"
@@ -32,6 +34,8 @@ IDS: tuple[str, ...] = (
     CONSTANTS.rule,
     SIGNED_GRID.rule,
     ROUNDING.rule,
+    KNOWN_RANGE.rule,
+    INFINITE,
     NEVER_QUANTIZED,
     CONTROL_INPUT,
     FLOATS_ONLY,

@@ -185,21 +185,41 @@ def test_other_float_types_are_observed_as_float32(dtype: type, tmp_path: Path) 
     np.testing.assert_array_equal(found["y"][2].seen[0], -x.astype(np.float32)[None])
 
 
-@pytest.mark.parametrize("wanted", list(Wants))
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("position", [0, 37])
-def test_values_that_are_not_finite_name_the_first_tensor(
-    bad: float, position: int, wanted: Wants, tmp_path: Path
-) -> None:
-    nodes = [make_node("Identity", ["x"], ["a"]), make_node("Add", ["a", "z"], ["b"]), make_node("Relu", ["b"], ["y"])]
+def spoilt(bad: float, position: int, folder: Path) -> OnnxModel:
+    """Return a model that makes `b` of its input, with one bad value in it."""
+    nodes = [make_node("Identity", ["x"], ["a"]), make_node("Add", ["a", "z"], ["b"]), make_node("Neg", ["b"], ["y"])]
     constants = {"z": np.zeros((1, 50), np.float32)}
     constants["z"][0, position] = bad
-    proto = model_of(nodes, [value("x", ["n", 50])], [value("y", ["n", 50])], constants)
+    return opened(model_of(nodes, [value("x", ["n", 50])], [value("y", ["n", 50])], constants), folder)
+
+
+@pytest.mark.parametrize("wanted", list(Wants))
+@pytest.mark.parametrize("position", [0, 37])
+def test_nan_names_the_first_tensor_that_has_it(position: int, wanted: Wants, tmp_path: Path) -> None:
+    model = spoilt(np.nan, position, tmp_path)
     with pytest.raises(InputError) as raised:
-        observed(opened(proto, tmp_path), recorders(["a", "b", "y"], wanted), [{"x": data((2, 50))}])
+        observed(model, recorders(["a", "b", "y"], wanted), [{"x": data((2, 50))}])
     (finding,) = raised.value.findings
     assert finding.code == "Q0607"
     assert "`b`" in finding.message
+
+
+@pytest.mark.parametrize("wanted", list(Wants))
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])
+@pytest.mark.parametrize("position", [0, 37])
+def test_a_tensor_with_infinity_is_missing_from_what_is_found(
+    bad: float, position: int, wanted: Wants, tmp_path: Path
+) -> None:
+    model = spoilt(bad, position, tmp_path)
+    found = observed(model, recorders(["a", "b", "y"], wanted), [{"x": data((2, 50))}] * 2)
+    assert set(found) == {"a"}
+    assert len(found["a"][0].seen) == 2
+
+
+def test_who_shares_a_quantizer_with_infinity_loses_it_too(tmp_path: Path) -> None:
+    model = spoilt(-np.inf, 3, tmp_path)
+    found = observed(model, recorders(["a"], Wants.RANGE), [{"x": data((2, 50))}], shares={"b": "a"})
+    assert not found
 
 
 def test_memory_does_not_grow_with_the_number_of_batches(tmp_path: Path) -> None:

@@ -241,6 +241,49 @@ def test_every_calibration_runs(run: Run, tmp_path: Path, calib: str) -> None:
     assert status == 0, err
 
 
+def test_a_mask_of_minus_infinity_stays_float(run: Run, tmp_path: Path) -> None:
+    mask = helper.make_tensor("mask", TensorProto.FLOAT, [1, 2], [0.0, -np.inf])
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "mask"], ["masked"]), helper.make_node("Softmax", ["masked"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+        [mask],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.array([[1, 2], [3, -1]], np.float32))
+    arguments = ["--model", tmp_path / "m.onnx", "--data", tmp_path / "d.npz"]
+    status, _, err = run("quantize", "aimet:default", *arguments, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "warning[Q0614]: `masked` holds infinity" in err
+    tensors = json.loads((tmp_path / "out/plan.json").read_text())["tensors"]
+    masked = next(t for t in tensors if t["tensor"] == "masked")
+    assert (masked["enabled"], masked["because"]["enabled"]["rule"]) == (False, "infinite-values")
+    status, out, _ = run("evaluate", tmp_path / "out", *arguments, "--format", "json")
+    assert json.loads(out)["qdq_equals_simulation"] is True
+
+
+def test_a_search_does_not_clip_constant_operands(run: Run, tmp_path: Path) -> None:
+    two = helper.make_tensor("two", TensorProto.FLOAT, [], [2.0])
+    graph = helper.make_graph(
+        [helper.make_node("Pow", ["x", "two"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+        [two],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.array([[1, -2], [3, -1]], np.float32))
+    arguments = ["--model", tmp_path / "m.onnx", "--data", tmp_path / "d.npz"]
+    status, _, err = run("quantize", "aimet:default", *arguments, "--calib", "sqnr", "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "warning[Q0529]" in err
+    encodings = json.loads((tmp_path / "out/encodings.json").read_text())["encodings"]
+    assert encodings["two"]["max"] == [2.0]
+    status, out, _ = run("evaluate", tmp_path / "out", *arguments, "--format", "json")
+    assert json.loads(out)["outputs"][0]["finite"] is True
+
+
 # ── bad input ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -12,7 +12,7 @@ from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
-from qsimc.plan.plan import Plan
+from qsimc.plan.plan import Kind, Plan
 from qsimc_onnx.model import OnnxModel, open_model
 
 
@@ -74,6 +74,12 @@ class OnnxBackend:
         from qsimc_onnx.build import quantized
 
         return quantized(built)
+
+    def read_encodings(self, model: str, report: Report) -> Mapping[str, tuple[Kind, Encoding]] | None:
+        """Return the encodings in a QDQ model, by tensor."""
+        from qsimc_onnx.read_qdq import read_qdq
+
+        return read_qdq(model, report)
 
     def size(self, model: Path) -> int:
         """Return the bytes of a model on disk, its data files included."""

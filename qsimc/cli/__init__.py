@@ -24,6 +24,7 @@ _HOME = {
     "calibrate": "model",
     "capabilities": "about",
     "check": "config",
+    "encodings": "encodings",
     "evaluate": "result",
     "explain": "about",
     "export": "result",

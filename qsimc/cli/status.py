@@ -9,6 +9,8 @@ from qsimc.diagnostics import Diagnostic, Severity
 OK = 0
 FINDINGS = 1
 USAGE = 2
+LOSSY = 3
+DIFFERENT = 4
 BUG = 101
 INTERRUPTED = 130
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qsimc.backend import Backend, Batch, Model
+from qsimc.calibrate.accumulator import Raised, raise_weight_scales
 from qsimc.calibrate.encoding import Encoding, Numerics
 from qsimc.calibrate.observer import Observer
 from qsimc.calibrate.observers import AVAILABLE, channels_first, observer_for
@@ -15,12 +16,16 @@ from qsimc.calibrate.ranges import fixed_range
 from qsimc.calibrate.sketch import Sketch
 from qsimc.diagnostics import Diagnostic, InputError, Severity
 from qsimc.ir.quant import Numeric, QuantSpec
-from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
+from qsimc.plan.plan import Decision, Kind, Mode, Plan, Reason, TensorPlan
+from qsimc.plan.rules import INFINITE
 
 Seen = Callable[[int], None]
 
 _NUMERICS: dict[str, Numerics] = {"aimet": "aimet"}
 """Whose range rules the configurations of a dialect mean."""
+
+_RAISES_WEIGHT_SCALES = "aimet"
+"""The dialect whose hardware has int32 accumulators that weight scales are fitted to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +36,15 @@ class Calibration:
         encodings: tensor -> encoding, for every tensor quantized to integers, sharing ones included.
         observers: quantizer owner -> the statistic its encoding came from; mergeable with other shards'.
         sketches: activation -> a sample of its values, for the report.
+        plan: the plan, less the quantizers that found infinity.
+        findings: what calibration changed after the fact.
     """
 
     encodings: Mapping[str, Encoding]
     observers: Mapping[str, Observer]
     sketches: Mapping[str, Sketch]
+    plan: Plan
+    findings: tuple[Diagnostic, ...] = ()
 
 
 def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batch], seen: Seen) -> Calibration:
@@ -64,10 +73,20 @@ def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batc
     for owner, (observer,) in found.items():
         observers[owner] = observer
         encodings[owner] = _encode(plan, owner, observer)
+    infinite = [owner for owner in live if owner not in found]
+    by_tensor = {t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings}
+    raised: tuple[Raised, ...] = ()
+    if plan.dialect == _RAISES_WEIGHT_SCALES:
+        by_tensor, raised = raise_weight_scales(plan.graph, by_tensor, model.constant)
     return Calibration(
-        encodings={t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings},
+        encodings=by_tensor,
         observers=observers,
         sketches={t: sketch for t, (sketch,) in sampled.items() if isinstance(sketch, Sketch)},
+        plan=_left_float(plan, infinite),
+        findings=(
+            *(_infinite(model, owner) for owner in infinite),
+            *(_weight_scale_raised(model, change) for change in raised),
+        ),
     )
 
 
@@ -126,6 +145,52 @@ def _encode(plan: Plan, owner: str, observer: Observer) -> Encoding:
     return replace(found, numerics=numerics if plan.mode is Mode.VENDOR else "onnx")
 
 
+def _left_float(plan: Plan, infinite: Sequence[str]) -> Plan:
+    """Return the plan with the quantizers of some tensors switched off, because no grid holds infinity."""
+    if not infinite:
+        return plan
+
+    def off(t: TensorPlan) -> TensorPlan:
+        owner = t.shares or t.tensor
+        if owner not in infinite or not t.spec.enabled:
+            return t
+        decision = Decision("enabled", False, Reason(INFINITE, detail=f"`{owner}` held infinity in calibration"))
+        return replace(
+            t,
+            spec=replace(t.spec, enabled=False),
+            because={**t.because, "enabled": decision.reason},
+            history=(*t.history, decision),
+        )
+
+    return replace(plan, tensors={name: off(t) for name, t in plan.tensors.items()})
+
+
+def _infinite(model: Model, owner: str) -> Diagnostic:
+    return Diagnostic(
+        code="Q0614",
+        name="infinite-tensor",
+        severity=Severity.WARNING,
+        message=f"`{owner}` holds infinity, so it stays float",
+        helps=("if a mask adds -inf, let it add a large finite number, such as -10000",),
+        path=model.path,
+    )
+
+
+def _weight_scale_raised(model: Model, change: Raised) -> Diagnostic:
+    if change.of == 1:
+        what = f"the scale of `{change.weight}` was"
+    else:
+        what = f"{change.channels} of {change.of} scales of `{change.weight}` were"
+    return Diagnostic(
+        code="Q0613",
+        name="weight-scale-raised",
+        severity=Severity.INFO,
+        message=f"{what} raised, up to {change.factor:.3g} times: {change.why}",
+        notes=(f"the accumulator of `{change.node}` counts in steps of input scale x weight scale",),
+        path=model.path,
+    )
+
+
 def _unavailable(tensor: str, message: str) -> Diagnostic:
     return Diagnostic(
         code="Q0610",
@@ -142,5 +207,6 @@ def _not_finite(model: Model, tensor: str) -> Diagnostic:
         name="not-finite-tensor",
         severity=Severity.ERROR,
         message=f"the constant `{tensor}` holds NaN",
+        helps=("look where the model was trained or converted: a weight is not a number",),
         path=model.path,
     )

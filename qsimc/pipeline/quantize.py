@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ def quantize(
         with staged(Path(out), force=force, expected=_names(made)) as stage:
             progress = Progress(batches.samples, started and started(batches))
             calibration = _calibrated(made, batches, progress)
+            made = replace(made, plan=calibration.plan)
+            findings += calibration.findings
             lock = _lock(made, batches, Path(out), chosen, progress.samples)
             _write(stage, made, calibration, lock, progress.samples, findings)
         return Result(
@@ -129,6 +131,8 @@ def calibrate_into(
         with staged(Path(out), force=force, expected=(PLAN, ENCODINGS, LOCK)) as stage:
             progress = Progress(batches.samples, started and started(batches))
             calibration = _calibrated(made, batches, progress)
+            made = replace(made, plan=calibration.plan)
+            findings += calibration.findings
             _write_records(stage, made, calibration, _lock(made, batches, Path(out), chosen, progress.samples))
             write_statistics(stage / "stats", calibration.observers)
         return Result(
@@ -190,7 +194,7 @@ def _write(
 
 
 def _write_records(stage: Path, made: Session, calibration: Calibration, lock: Mapping[str, Any]) -> None:
-    config = {"path": made.config.source.path, "format": made.config.dialect}
+    config = {"path": made.config.source.path, "format": made.config.format}
     with (stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(plan_text(made.plan, config=config, model=made.reference))
     _write_json(stage / ENCODINGS, encodings_document(calibration.encodings, made.plan))

@@ -117,7 +117,7 @@ def _kernels(config: Config, report: Report) -> None:
                 "Q0305",
                 "kernels-without-effect",
                 Severity.INFO,
-                "`supported_kernels` does not choose precisions: AIMET records it and quantizes as it was told",
+                "supported precisions choose nothing: AIMET records them and quantizes as it was told",
                 setting,
             )
 

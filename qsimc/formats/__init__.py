@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qsimc.diagnostics import Diagnostic, Report, Severity
-from qsimc.formats import keyed
+from qsimc.formats import keyed, qtypes
 from qsimc.ir.config import Config
 from qsimc.source import Source
 from qsimc.spec import keymap
 from qsimc.syntax import json
 
+READINGS = {"aimet-torch": "aimet"}
+"""Formats that are another one read otherwise: AIMET's torch half means something else by the same file."""
+
+QTYPES = "aimet-qtypes"
+
 
 def names() -> tuple[str, ...]:
     """Return the names of all formats that can be read, as `--from` takes them."""
-    return (*keymap.names(), "qsim")
+    return (*sorted({*keymap.names(), *READINGS, QTYPES}), "qsim")
 
 
 def read(source: Source, report: Report, format: str | None = None) -> Config | None:
@@ -26,6 +33,10 @@ def read(source: Source, report: Report, format: str | None = None) -> Config | 
     """
     if format is not None and format not in names():
         raise LookupError(f"no format `{format}`; there are {', '.join(names())}")
+    if format in READINGS:
+        is_qsim = not source.text.lstrip().startswith("{")
+        config = read(source, report, "qsim" if is_qsim else READINGS[format])
+        return config and replace(config, dialect=format, format=format)
     if format == "qsim" or (format is None and not source.text.lstrip().startswith(("{", "[", '"'))):
         # Imported here: lark costs more than everything else that a JSON config needs.
         from qsimc.formats.qsim import read as read_qsim
@@ -34,12 +45,20 @@ def read(source: Source, report: Report, format: str | None = None) -> Config | 
     document = json.parse(source, report)
     if document is None:
         return None
-    candidates = map(keymap.load, keymap.names() if format is None else (format,))
-    table = next((t for t in candidates if format is not None or keyed.recognises(t, document)), None)
-    if table is None:
+    found = format or _recognised(document)
+    if found is None:
         report(_unrecognised(source))
         return None
-    return keyed.read(table, source, document, report)
+    if found == QTYPES:
+        return qtypes.read(source, document, report)
+    return keyed.read(keymap.load(found), source, document, report)
+
+
+def _recognised(document: json.Json) -> str | None:
+    """Return the format that a JSON document is in, by its content."""
+    if qtypes.recognises(document):
+        return QTYPES
+    return next((name for name in keymap.names() if keyed.recognises(keymap.load(name), document)), None)
 
 
 def _unrecognised(source: Source) -> Diagnostic:

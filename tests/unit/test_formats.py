@@ -215,3 +215,38 @@ MatMul -> Add {
         "MatMul -> Add[bias, weight]: off",
         '~"*/attn/*"[output]: range=-1..1',
     ]
+
+
+QTYPES = """{
+  "Conv": {"supported_qtypes": [
+    {"X": "uint8|uint16", "W": "int8[channel_axis=0]|int4[channel_axis=0,block_axis=1,block_size=64]", "B": "int32"},
+    {"*": "float"}
+  ]},
+  "Sigmoid": {"supported_qtypes": [{"X": "uint8", "Y": "uint8[min=0.0,max=1.0]"}]}
+}
+"""
+
+
+def test_the_second_aimet_format_is_recognised_and_kept() -> None:
+    config, found = read(QTYPES)
+    assert not found
+    assert config is not None
+    assert (config.format, config.dialect) == ("aimet-qtypes", "aimet")
+    setting = config.rules[1].clauses[0].settings[0]
+    assert (setting.field, setting.value) == ("kernels", ((("X", ("uint8",)), ("Y", ("uint8[min=0.0,max=1.0]",))),))
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "code", "said"),
+    [
+        ("int32", "int33", "Q0202", "`int33` is no type"),
+        ("block_size=64", "block_sise=64", "Q0202", "`block_sise=64` is no attribute"),
+        ("channel_axis=0]|", "channel_axis=x]|", "Q0202", "`channel_axis` cannot be `x`"),
+        ('"float"', "3", "Q0202", "found a number"),
+        ('{"supported_qtypes": [{"X": "uint8"', '{"suported": [{"X": "uint8"', "Q0201", "no key is called `suported`"),
+    ],
+)
+def test_a_mistake_in_the_second_aimet_format_is_named(good: str, bad: str, code: str, said: str) -> None:
+    _, found = read(QTYPES.replace(good, bad, 1))
+    assert [d.code for d in found] == [code]
+    assert said in found[0].message

@@ -129,6 +129,15 @@ def load_capture(name: str) -> Capture:
     return capture
 
 
+def load_tracer(name: str) -> Any:
+    """Import what traces the ports of one framework's modules (`torch`): a function of reference and report.
+
+    Raises:
+        LookupError: the framework's package is not installed; the message names those that are.
+    """
+    return _load("tracer", name)
+
+
 def _load(kind: str, name: str) -> Any:
     found = {entry.name: entry for entry in entry_points(group=f"qsimc.{kind}s")}
     if name not in found:

@@ -32,7 +32,7 @@ def check(config: Config, report: Report) -> None:
                 if role not in ROLES:
                     message = f"`{role}` is neither a role nor a parameter: the rule never applies"
                     report(_unknown("Q0207", "unknown-parameter", message, role, _quoted(role, clause.span), PARAMS))
-    if config.dialect == "aimet":
+    if config.dialect.startswith("aimet"):
         _hardware(config, report)
         _passes(config, report)
 

@@ -56,7 +56,7 @@ def _clipped(rule: Rule, setting: Setting, config: Config, report: Report) -> No
     """A one-sided fixed range on a symmetric quantizer wastes half the grid, or clips, depending on the engine."""
     assert isinstance(setting.value, tuple)
     low, high = setting.value
-    if config.dialect != "aimet" or not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+    if not config.dialect.startswith("aimet") or not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
         return
     symmetric = _symmetry(rule, config)
     if symmetric is None or not symmetric.value or low == -high or low >= high:
@@ -111,7 +111,7 @@ def _strict_and_unsigned(config: Config, report: Report) -> None:
 
 def _kernels(config: Config, report: Report) -> None:
     for _, setting in _settings(config):
-        if setting.field == "kernels" and config.dialect == "aimet":
+        if setting.field == "kernels" and config.dialect.startswith("aimet"):
             _say(
                 report,
                 "Q0305",

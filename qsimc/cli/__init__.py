@@ -24,6 +24,7 @@ _HOME = {
     "calibrate": "model",
     "capabilities": "about",
     "check": "config",
+    "diff": "diff",
     "encodings": "encodings",
     "evaluate": "result",
     "explain": "about",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from qsimc import formats
 from qsimc.cli import options
 from qsimc.cli.output import announce, colorful, product, show
 from qsimc.cli.status import OK, status_of
@@ -15,7 +17,8 @@ from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.render import RENDERERS, text
 
 if TYPE_CHECKING:
-    from qsimc.pipeline.plan import Session
+    from qsimc.pipeline.plan import Choices, Session
+    from qsimc.pipeline.ports import PortSession
 
 
 @click.command()
@@ -87,16 +90,30 @@ def plan(
     qsimc plan config.json --model m.onnx
     qsimc plan aimet:default --model m.onnx --act int16 --format json
     """
-    from qsimc.pipeline.plan import choices, session
+    from qsimc.pipeline.plan import choices
 
     announce(model)
-    with session(config, model, choices(act, param, calib, mode), format=format) as made:
+    with _session(config, model, choices(act, param, calib, mode), format) as made:
         show(made.findings)
         product(_rendered(made, style, output), output)
     return OK
 
 
-def _rendered(made: Session, style: str, output: str | None) -> Iterable[str]:
+@contextmanager
+def _session(config: str, model: str, chosen: Choices, format: str | None) -> Iterator[Session | PortSession]:
+    """Resolve a configuration on a model: on its tensors, or for AIMET's torch half on its modules' ports."""
+    if format in formats.READINGS:
+        from qsimc.pipeline.ports import port_session
+
+        yield port_session(config, model, chosen)
+        return
+    from qsimc.pipeline.plan import session
+
+    with session(config, model, chosen, format=format) as made:
+        yield made
+
+
+def _rendered(made: Session | PortSession, style: str, output: str | None) -> Iterable[str]:
     """Return a plan in one of the styles of `qsimc plan`, in pieces."""
     if style == "json":
         from qsimc.plan.dump import plan_text
@@ -104,8 +121,11 @@ def _rendered(made: Session, style: str, output: str | None) -> Iterable[str]:
         config = {"path": made.config.source.path, "format": made.config.format}
         return plan_text(made.plan, config=config, model=made.reference)
     if style == "html":
+        from qsimc.pipeline.plan import Session
         from qsimc.pipeline.report import plan_page
 
+        if not isinstance(made, Session):
+            raise click.UsageError("a plan of ports has no page; `--format` may be table, json or md")
         return (plan_page(made),)
     from qsimc.render import plans
 
@@ -139,12 +159,12 @@ def why(
     qsimc why config.json --model m.onnx conv1.weight
     qsimc why config.json --model m.onnx conv1.weight bits
     """
-    from qsimc.pipeline.plan import choices, session
+    from qsimc.pipeline.plan import choices
     from qsimc.plan.why import render
     from qsimc.plan.why import why as explain
 
     announce(model)
-    with session(config, model, choices(act, param, calib, mode), format=format) as made:
+    with _session(config, model, choices(act, param, calib, mode), format) as made:
         try:
             product(render(explain(made.plan, tensor, field)), None)
         except LookupError as error:

@@ -17,6 +17,7 @@ from qsimc.ir.quant import Calib, precision
 from qsimc.pipeline.check import examined
 from qsimc.plan.plan import Mode, Plan
 from qsimc.plan.resolve import resolve
+from qsimc.plan.torch.resolve import DIALECT as PORT_DIALECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +86,15 @@ def session(
     findings: list[Diagnostic] = []
     if read is None:
         read, findings = examined(str(config), format=format, mode=chosen.mode)
-    _stop_on_errors(findings)
+    stop_on_errors(findings)
+    if read is not None and read.dialect == PORT_DIALECT:
+        raise InputError([_ports_only(read)])
     with opened(str(model), findings.append, runtime) as opened_model:
-        _stop_on_errors(findings)
+        stop_on_errors(findings)
         assert read is not None
         assert opened_model is not None
         plan = resolve_on(opened_model, read, chosen, findings.append)
-        _stop_on_errors(findings)
+        stop_on_errors(findings)
         assert plan is not None
         yield Session(
             config=read,
@@ -103,7 +106,8 @@ def session(
         )
 
 
-def _stop_on_errors(findings: list[Diagnostic]) -> None:
+def stop_on_errors(findings: list[Diagnostic]) -> None:
+    """Raise InputError with all findings if there is an error among them."""
     if any(d.severity is Severity.ERROR for d in findings):
         raise InputError(in_order(findings))
 
@@ -122,7 +126,7 @@ def opened(reference: str, report: Report, backend: Backend | None = None) -> It
         try:
             capture = load_capture("torch")
         except LookupError as error:
-            raise InputError([_not_installed(str(error.args[0]), "torch")]) from error
+            raise InputError([not_installed(str(error.args[0]), "torch")]) from error
         path = capture(reference, Path(folder), report)
         yield None if path is None else backend.open(str(path), report)
 
@@ -136,16 +140,28 @@ def installed_backend(name: str) -> Backend:
     try:
         return load_backend(name)
     except LookupError as error:
-        raise InputError([_not_installed(str(error.args[0]), name)]) from error
+        raise InputError([not_installed(str(error.args[0]), name)]) from error
 
 
-def _not_installed(message: str, extra: str) -> Diagnostic:
+def not_installed(message: str, extra: str) -> Diagnostic:
+    """Return Q0509: a package that this work needs is not there; `extra` names what to install."""
     return Diagnostic(
         code="Q0509",
         name="not-installed",
         severity=Severity.ERROR,
         message=message,
         helps=(f"install it: `pip install 'qsimc[{extra}]'`",),
+    )
+
+
+def _ports_only(config: Config) -> Diagnostic:
+    return Diagnostic(
+        code="Q0515",
+        name="ports-cannot-be-built",
+        severity=Severity.ERROR,
+        message=f"`{PORT_DIALECT}` puts quantizers on the ports of modules, and this command needs them on tensors",
+        path=config.source.path,
+        helps=("read the configuration as `--from aimet`", "`plan`, `why`, `check` and `diff` know ports"),
     )
 
 
@@ -166,6 +182,11 @@ def resolve_on(model: Model, config: Config, chosen: Choices, report: Report) ->
 
 def bind(config: Config, model: str, report: Report, *, mode: Mode) -> None:
     """Resolve a configuration on a model for the sake of what there is to report about it."""
+    if config.dialect == PORT_DIALECT:
+        from qsimc.pipeline.ports import resolve_model  # it imports this module
+
+        resolve_model(config, model, Choices(mode=mode), report)
+        return
     with opened(model, report) as opened_model:
         if opened_model is not None:
             resolve_on(opened_model, config, Choices(mode=mode), report)

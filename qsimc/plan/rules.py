@@ -27,7 +27,9 @@ TIE_FORWARD = "aimet-tie-forward"
 TIE_RECURRENT = "aimet-tie-recurrent"
 BODY = "aimet-subgraph-body"
 
-TIES = frozenset({TIE_BACKWARD, TIE_FORWARD, TIE_RECURRENT})
+TIE_PORTS = "aimet-torch-tie"
+TIES = frozenset({TIE_BACKWARD, TIE_FORWARD, TIE_RECURRENT, TIE_PORTS})
+"""Rules that bind a tensor to another's quantizer: `why` goes on at its owner."""
 
 IDS: tuple[str, ...] = (
     GRID_PRESERVING.rule,

@@ -56,7 +56,7 @@ def _clipped(rule: Rule, setting: Setting, config: Config, report: Report) -> No
     """A one-sided fixed range on a symmetric quantizer wastes half the grid, or clips, depending on the engine."""
     assert isinstance(setting.value, tuple)
     low, high = setting.value
-    if not config.dialect.startswith("aimet") or not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)) or not _is_aimet(config):
         return
     symmetric = _symmetry(rule, config)
     if symmetric is None or not symmetric.value or low == -high or low >= high:
@@ -111,7 +111,7 @@ def _strict_and_unsigned(config: Config, report: Report) -> None:
 
 def _kernels(config: Config, report: Report) -> None:
     for _, setting in _settings(config):
-        if setting.field == "kernels" and config.dialect.startswith("aimet"):
+        if setting.field == "kernels" and _is_aimet(config):
             _say(
                 report,
                 "Q0305",
@@ -120,6 +120,11 @@ def _kernels(config: Config, report: Report) -> None:
                 "supported precisions choose nothing: AIMET records them and quantizes as it was told",
                 setting,
             )
+
+
+def _is_aimet(config: Config) -> bool:
+    """Say whether either half of AIMET is meant."""
+    return config.dialect.startswith("aimet")
 
 
 def _say(

@@ -17,12 +17,16 @@ from qsimc.plan.plan import Plan, TensorPlan
 from qsimc_onnx import functions
 from qsimc_onnx.functions import DOMAIN, KERNELS, Kernel
 from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.opsets import raised
 from qsimc_onnx.protos import opset
 from qsimc_onnx.rewrite import Insertion, Names, cut, place
 from qsimc_onnx.write import save
 
 _FUNCTIONS_SINCE = 8
 """The IR version that introduced model-local functions."""
+
+_KERNELS_SINCE = 9
+"""The operator set that has all the kernels use: Sign, and Max and Min that broadcast."""
 
 _BFLOAT16_SINCE = 13
 """The operator set from which Cast knows bfloat16."""
@@ -43,8 +47,8 @@ def instrument(model: OnnxModel, planned: Iterable[TensorPlan], encodings: Mappi
     Tensors keep the name their encoding is filed under: consumers of `t` read `t_dq`, except that a quantized
     graph output stays public and its producer makes `t_raw`.  A quantizer without an encoding passes values on.
     """
-    proto = ModelProto()
-    proto.CopyFrom(model.proto)
+    # What cannot be raised is tried as it is.
+    proto, _ = raised(model.proto, _KERNELS_SINCE)
     proto.ir_version = max(proto.ir_version, _FUNCTIONS_SINCE)
     names = Names.of(proto)
     wanted = {p.tensor: p for p in planned if not is_identity(p.spec)}

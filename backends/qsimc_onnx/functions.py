@@ -67,7 +67,7 @@ def function_name(kernel: Kernel, dtype: int) -> str:
 
 
 def function(kernel: Kernel, dtype: int, opset: int) -> FunctionProto:
-    """Return the function of a quantizer, for a model of the given operator set (7 or later)."""
+    """Return the function of a quantizer, for a model of the given operator set (9 or later)."""
     body = _Body(opset)
     if kernel is Kernel.UNCALIBRATED:
         body.op("Identity", "x", result="y")
@@ -114,13 +114,13 @@ class _Body:
         if self.opset >= 11:
             return self.op("Round", value)
         # Adding 1.5 * 2^23 leaves float32 no room for a fraction, and the addition itself rounds ties to even.
-        # It gets only the distance from the even integer below, so it is exact whatever the size of `value`.
-        bound, magic = 2.0**64, self.number(1.5 * 2.0**23)
-        finite = self.clip(value, self.number(-bound), self.number(bound))
-        half = self.op("Floor", self.op("Mul", finite, self.number(0.5)))
-        even = self.op("Add", half, half)
-        rest = self.op("Sub", self.op("Add", self.op("Sub", finite, even), magic), magic)
-        return self.op("Add", even, rest)
+        # It gets only the distance from the even integer below.  Of a size that distance is exact; of a negative
+        # value it is not: -0.50000006 + 2 is 1.5.
+        size = self.op("Min", self.op("Abs", value), self.number(2.0**64))
+        half = self.op("Floor", self.op("Mul", size, self.number(0.5)))
+        even, magic = self.op("Add", half, half), self.number(1.5 * 2.0**23)
+        rest = self.op("Sub", self.op("Add", self.op("Sub", size, even), magic), magic)
+        return self.op("Mul", self.op("Sign", value), self.op("Add", even, rest))
 
     def half_away(self, value: str) -> str:
         """Round ties away from zero.  floor(|x| + 0.5) would round 0.49999997 up: the sum itself is rounded."""

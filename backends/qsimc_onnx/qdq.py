@@ -121,22 +121,24 @@ def _quantized(affine: Affine, ends: Cut, writer: Writer) -> str:
     if writer.dtype != TensorProto.FLOAT:
         value = writer.add("Cast", [value], writer.fresh("float"), to=TensorProto.FLOAT)
     if (affine.encoding.qmin, affine.encoding.qmax) != (affine.held.low, affine.held.high):
-        value = _clip(affine.encoding, value, writer)
+        value = _clip(affine, value, writer)
     integers = affine.linear("QuantizeLinear", value, writer.fresh("quantized"), writer)
     _dequantize(affine, integers, ends.result, writer)
     return ends.source
 
 
-def _clip(encoding: Encoding, value: str, writer: Writer) -> str:
+def _clip(affine: Affine, value: str, writer: Writer) -> str:
     """Clip to a grid that is smaller than its storage type, in reals, so that Q and DQ stay neighbours.
 
     k * scale / scale is within one float32 of the integer k, so the ends of the grid are hit exactly.
     """
+    encoding = affine.encoding
     shape = broadcast_shape(encoding, rank_of(writer.model, writer.tensor))
     scale = encoding.scale.astype(np.float32)
     low = writer.store("min", ((encoding.qmin - encoding.zero_point).astype(np.float32) * scale).reshape(shape))
     high = writer.store("max", ((encoding.qmax - encoding.zero_point).astype(np.float32) * scale).reshape(shape))
-    if shape == () and opset(writer.proto) >= _CLIP_TAKES_INPUTS:
+    # onnxruntime's optimiser fails on Clip before a QuantizeLinear to 4 bits (clip_quantizelinear.cc).
+    if shape == () and opset(writer.proto) >= _CLIP_TAKES_INPUTS and affine.held.type not in PACKED:
         return writer.add("Clip", [value, low, high], writer.fresh("clipped"))
     raised = writer.add("Max", [value, low], writer.fresh("raised"))
     return writer.add("Min", [raised, high], writer.fresh("clipped"))

@@ -129,6 +129,12 @@ def _merged(
                 yield from insertion.nodes
 
 
+def only_fed_inputs(graph: GraphProto) -> None:
+    """Take the initializers out of a graph's inputs, where IR 3 wants them; from IR 4 on they would be variables."""
+    stored = {tensor.name for tensor in graph.initializer}
+    _remove(graph.input, lambda value: value.name in stored)
+
+
 def sweep(graph: GraphProto) -> None:
     """Remove the initializers and Constant nodes that nobody reads any more."""
     used = {value.name for value in graph.output}

@@ -13,10 +13,9 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from torch import nn
 
 from qsimc.entry import one_line
-from qsimc_torch.example import Example
+from qsimc_torch.example import Example, evaluating
 from qsimc_torch.tidy import tidy
 
 _OPSET = 18
@@ -51,7 +50,7 @@ def export(example: Example) -> Exported:
     Raises:
         ExportError: torch gives up.
     """
-    with _quiet(), _evaluating(example.module), torch.no_grad():
+    with _quiet(), evaluating(example.module), torch.no_grad():
         program, why = _export_open(example)
         if program is None:
             program = _export(example, None)
@@ -142,18 +141,6 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logging.disable(before)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode, and each of its parts back into its own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ from torch import nn
 from qsimc import entry
 from qsimc.diagnostics import Diagnostic, Report, Severity
 from qsimc.plan.torch.graph import Module, PortGraph, with_splits
-from qsimc_torch.example import Example, example_of
+from qsimc_torch.example import Example, evaluating, example_of
 from qsimc_torch.ports_trace import Trace
 
 _Counts: TypeAlias = Mapping[nn.Module, tuple[int, int]]
@@ -49,7 +49,7 @@ def capture_ports(factory: str | Callable[[], Any], report: Report) -> PortGraph
 def _run(example: Example) -> tuple[Any, _Counts]:
     """Run the user's module twice: once to see how its parts are called, once to trace it."""
     module = example.module
-    with _evaluating(module), torch.no_grad(), warnings.catch_warnings(), redirect_stdout(sys.stderr):
+    with evaluating(module), torch.no_grad(), warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")  # the tracer's, about values that it takes for constants
         counts = _count_ports(example)
         arguments: dict[str, Any] = (
@@ -115,18 +115,6 @@ def _count_ports(example: Example) -> _Counts:
         for hook in hooks:
             hook.remove()
     return counts
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode, and each of its parts back into its own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _not_traced(text: str, example: Example, error: BaseException) -> Diagnostic:

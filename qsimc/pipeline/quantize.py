@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -29,6 +30,8 @@ from qsimc.plan.plan import Plan
 PLAN = "plan.json"
 ENCODINGS = "encodings.json"
 REPORT = "report.html"
+RECORDS = (PLAN, ENCODINGS, LOCK)
+"""What every run writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,23 +91,10 @@ def quantize(
         KeyboardInterrupt: its argument says how far calibration had come; `out` is untouched.
     """
     chosen = choices(act, param, calib, mode)
-    with session(config, model, chosen, format=format, backend=backend) as made:
-        findings = list(made.findings)
-        batches = _data(data, made, findings, limit=limit, batch_size=batch_size)
-        with staged(Path(out), force=force, expected=_names(made)) as stage:
-            progress = Progress(batches.samples, started and started(batches))
-            calibration = _calibrated(made, batches, progress)
-            made = replace(made, plan=calibration.plan)
-            findings += calibration.findings
-            lock = _lock(made, batches, Path(out), chosen, progress.samples)
-            _write(stage, made, calibration, lock, progress.samples, findings)
-        return Result(
-            out=Path(out),
-            plan=made.plan,
-            encodings=calibration.encodings,
-            samples=progress.samples,
-            findings=tuple(in_order(findings)),
-        )
+    inputs = _Inputs(config, model, data, format=format, backend=backend, limit=limit, batch_size=batch_size)
+    with _running(inputs, Path(out), chosen, _all_names, force=force, started=started) as run:
+        _write(run)
+    return run.result()
 
 
 def calibrate_into(
@@ -125,37 +115,86 @@ def calibrate_into(
     Raises:
         As `quantize`.
     """
-    with session(config, model, chosen, format=format) as made:
-        findings = list(made.findings)
-        batches = _data(data, made, findings, limit=limit, batch_size=batch_size)
-        with staged(Path(out), force=force, expected=(PLAN, ENCODINGS, LOCK)) as stage:
-            progress = Progress(batches.samples, started and started(batches))
-            calibration = _calibrated(made, batches, progress)
-            made = replace(made, plan=calibration.plan)
-            findings += calibration.findings
-            _write_records(stage, made, calibration, _lock(made, batches, Path(out), chosen, progress.samples))
-            write_statistics(stage / "stats", calibration.observers)
+    inputs = _Inputs(config, model, data, format=format, limit=limit, batch_size=batch_size)
+    with _running(inputs, Path(out), chosen, lambda _: RECORDS, force=force, started=started) as run:
+        _write_records(run)
+        write_statistics(run.stage / "stats", run.calibration.observers)
+    return run.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a run is made from."""
+
+    config: Config | str | PathLike[str]
+    model: str | PathLike[str]
+    data: str | PathLike[str] | Iterable[Batch]
+    format: str | None = None
+    backend: str = "onnx"
+    limit: int | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """A calibrated session, and the private folder that its results are written to."""
+
+    out: Path
+    stage: Path
+    made: Session
+    calibration: Calibration
+    lock: Mapping[str, Any]
+    samples: int
+    findings: list[Diagnostic]
+
+    def result(self) -> Result:
+        """Return what the caller gets; findings about a captured model name what it was captured from."""
+        captured = self.made.model.path
+        named = (replace(d, path=self.made.reference) if d.path == captured else d for d in self.findings)
         return Result(
-            out=Path(out),
-            plan=made.plan,
-            encodings=calibration.encodings,
-            samples=progress.samples,
-            findings=tuple(in_order(findings)),
+            out=self.out,
+            plan=self.made.plan,
+            encodings=self.calibration.encodings,
+            samples=self.samples,
+            findings=tuple(in_order(named)),
         )
 
 
-def _data(
-    data: str | PathLike[str] | Iterable[Batch],
-    made: Session,
-    findings: list[Diagnostic],
+@contextmanager
+def _running(
+    inputs: _Inputs,
+    out: Path,
+    chosen: Choices,
+    names: Callable[[Session], Iterable[str]],
     *,
-    limit: int | None,
-    batch_size: int | None,
-) -> Data:
+    force: bool,
+    started: Callable[[Data], Seen | None] | None,
+) -> Iterator[_Run]:
+    """Read, plan and calibrate; what the block writes into the stage appears in `out` when it ends."""
+    with session(inputs.config, inputs.model, chosen, format=inputs.format, backend=inputs.backend) as made:
+        findings = list(made.findings)
+        batches = _data(inputs, made, findings)
+        with staged(out, force=force, expected=names(made)) as stage:
+            progress = Progress(batches.samples, started and started(batches))
+            calibration = _calibrated(made, batches, progress)
+            findings += calibration.findings
+            yield _Run(
+                out=out,
+                stage=stage,
+                made=replace(made, plan=calibration.plan),
+                calibration=calibration,
+                lock=_lock(made, batches, out, chosen, progress.samples),
+                samples=progress.samples,
+                findings=findings,
+            )
+
+
+def _data(inputs: _Inputs, made: Session, findings: list[Diagnostic]) -> Data:
+    data, limit, size = inputs.data, inputs.limit, inputs.batch_size
     if isinstance(data, (str, PathLike)):
-        opened = open_data(str(data), made.model.inputs, findings.append, batch_size=batch_size, limit=limit)
+        opened = open_data(str(data), made.model.inputs, findings.append, batch_size=size, limit=limit)
     else:
-        opened = wrap(data, made.model.inputs, findings.append, batch_size=batch_size, limit=limit)
+        opened = wrap(data, made.model.inputs, findings.append, batch_size=size, limit=limit)
     if opened is None:
         raise InputError(in_order(findings))
     return opened
@@ -173,32 +212,27 @@ def stem(made: Session) -> str:
     return safe_name(Path(made.model.path).stem)
 
 
-def _names(made: Session) -> tuple[str, ...]:
-    return PLAN, ENCODINGS, f"{stem(made)}.qdq.onnx", f"{stem(made)}.aimet.json", REPORT, LOCK
+def _all_names(made: Session) -> tuple[str, ...]:
+    return *RECORDS, f"{stem(made)}.qdq.onnx", f"{stem(made)}.aimet.json", REPORT
 
 
-def _write(
-    stage: Path,
-    made: Session,
-    calibration: Calibration,
-    lock: Mapping[str, Any],
-    samples: int,
-    findings: list[Diagnostic],
-) -> None:
+def _write(run: _Run) -> None:
     """Write every file of `qsimc quantize`."""
-    written = made.backend.export(made.model, made.plan, calibration.encodings, stage, findings.append)
-    _write_json(stage / f"{stem(made)}.aimet.json", aimet_document(made.plan, calibration.encodings))
-    page = run_report(made, calibration, quantized=written[0], samples=samples)
-    (stage / REPORT).write_text(page, encoding="utf-8", newline="\n")
-    _write_records(stage, made, calibration, lock)
+    made, encodings = run.made, run.calibration.encodings
+    written = made.backend.export(made.model, made.plan, encodings, run.stage, run.findings.append)
+    _write_json(run.stage / f"{stem(made)}.aimet.json", aimet_document(made.plan, encodings))
+    page = run_report(made, run.calibration, quantized=written[0], samples=run.samples)
+    (run.stage / REPORT).write_text(page, encoding="utf-8", newline="\n")
+    _write_records(run)
 
 
-def _write_records(stage: Path, made: Session, calibration: Calibration, lock: Mapping[str, Any]) -> None:
-    config = {"path": made.config.source.path, "format": made.config.format}
-    with (stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(plan_text(made.plan, config=config, model=made.reference))
-    _write_json(stage / ENCODINGS, encodings_document(calibration.encodings, made.plan))
-    _write_json(stage / LOCK, lock)
+def _write_records(run: _Run) -> None:
+    source = run.made.config.source
+    config = {"path": source.path, "format": run.made.config.format}
+    with (run.stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(plan_text(run.made.plan, config=config, model=run.made.reference))
+    _write_json(run.stage / ENCODINGS, encodings_document(run.calibration.encodings, run.made.plan))
+    _write_json(run.stage / LOCK, run.lock)
 
 
 def _lock(made: Session, batches: Data, out: Path, chosen: Choices, samples: int) -> dict[str, Any]:

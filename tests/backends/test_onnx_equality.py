@@ -181,6 +181,16 @@ def test_simulation_computes_what_the_encoding_says(
     assert found.tobytes() == chosen.fake_quantize(x).tobytes()
 
 
+@pytest.mark.parametrize("opset", OPSETS)
+def test_values_next_to_a_tie_are_rounded_to_the_nearest(opset: int, tmp_path: Path) -> None:
+    ties = np.arange(-40, 40, dtype=np.float32) + np.float32(0.5)
+    x = np.concatenate([ties, np.nextafter(ties, np.float32(99)), np.nextafter(ties, np.float32(-99))])
+    proto = model_of([make_node("Identity", ["x"], ["y"])], [value("x", ["n"])], [value("y", ["n"])], opset=opset)
+    found = both(proto, tmp_path, {"y": encoding(1.0)}, {"x": x})
+    assert_equal(found)
+    np.testing.assert_array_equal(found[0]["y"], np.rint(x))
+
+
 CONSTANTS = {"w0": data((4, 4), 1), "w1": data((4, 4), 2), "c": data((4,), 3), "wide": data((8, 4), 4)}
 """Few, so that nodes share them."""
 

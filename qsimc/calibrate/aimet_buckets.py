@@ -5,12 +5,14 @@ Source: AIMET, `DlQuantization/src/math_functions.cpp`; the numbers are those of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, I64, float32
+from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, float32
+from qsimc.calibrate.counting import counted
 
 BUCKETS = 1536
 MINIMUM_WIDTH = 0.01
@@ -18,6 +20,9 @@ MINIMUM_WIDTH = 0.01
 
 LARGEST = np.float32(FLOAT_MAX / 16)
 """Bound of a value: AIMET overflows beyond it (negative scales, NaN), and we take the largest that it handles."""
+
+_EXACT = 2**23
+"""Bound of the index of a bucket up to which float32 counts the buckets exactly."""
 
 _SPREAD = np.float32(3)
 
@@ -48,7 +53,6 @@ class Buckets:
         """Return the histogram with one batch, shape (n,), counted in."""
         if values.size == 0:
             return self
-        values = np.clip(values, -LARGEST, LARGEST)
         buckets = self if self.width > 0 else _laid_out(values)
         return buckets._counted(values) if buckets.width > 0 else buckets
 
@@ -66,18 +70,42 @@ class Buckets:
         return start, max(float32(high), np.float32(0), start + np.float32(MINIMUM_WIDTH))
 
     def _counted(self, values: F32) -> Buckets:
-        # C++ multiplies by the float32 reciprocal; a division would move values on edges.
-        with np.errstate(over="ignore"):
-            position = np.floor(values * float32(1 / self.width)).astype(np.float64) - self.first
-        inside = position[(position >= 0) & (position < BUCKETS)].astype(np.int64)
-        counts: I64 = np.bincount(inside, minlength=BUCKETS)
+        # Two more, for the values before the first bucket and after the last.
+        counts = counted(values, BUCKETS + 2, self._locator())[1:-1]
         shares = (self.shares * self.batches + counts / values.size) / (self.batches + 1)
         return Buckets(self.width, self.first, shares, self.batches + 1)
+
+    def _locator(self) -> Callable[[F32, F32], None]:
+        """Return what writes 1 + the bucket of each value, 0 before the first and BUCKETS + 1 after the last.
+
+        Positions are whole numbers.  Float32 may round those far away from the buckets, but not to
+        where the buckets are, as long as it counts exactly there; else they are made in float64.
+        """
+        before = self.first - 1
+        # C++ multiplies by the float32 reciprocal; a division would move values on edges.
+        reciprocal = float32(1 / self.width)
+        with np.errstate(over="ignore"):
+            ends = float(np.floor(-LARGEST * reciprocal)), float(np.floor(LARGEST * reciprocal))
+        # Product and floor keep order, so bounding their results at LARGEST's bounds the values by it.
+        lowest, highest = (min(max(end - before, 0.0), BUCKETS + 1.0) for end in ends)
+
+        def locate(block: F32, positions: F32) -> None:
+            with np.errstate(over="ignore"):
+                np.multiply(block, reciprocal, out=positions)
+            np.floor(positions, out=positions)
+            if abs(before) < _EXACT:
+                positions -= before
+                np.clip(positions, lowest, highest, out=positions)
+            else:
+                positions[:] = np.clip(positions.astype(np.float64) - before, lowest, highest)
+
+        return locate
 
 
 def _laid_out(values: F32) -> Buckets:
     """Return empty buckets over three times the range of `values`; without width if those are all (nearly) zero."""
-    low, high = values.min(), values.max()
+    low, high = (min(max(end, -LARGEST), LARGEST) for end in (values.min(), values.max()))
+    zeros = low == high == 0
     if low == high:
         high = max(high, low + np.float32(MINIMUM_WIDTH))
     if low == high:  # too large for the addition to matter; AIMET fails
@@ -86,6 +114,6 @@ def _laid_out(values: F32) -> Buckets:
     lowest = centre - _SPREAD * (centre - low)
     highest = centre + _SPREAD * (high - centre)
     width = (float(highest) - float(lowest)) / BUCKETS
-    if not values.any() or np.isinf(float32(1 / width)):
+    if zeros or np.isinf(float32(1 / width)):
         return Buckets.empty()
     return Buckets(width, int(np.floor(float(lowest) / width)), np.zeros(BUCKETS), 0)

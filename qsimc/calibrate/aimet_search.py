@@ -7,11 +7,13 @@ Source: AIMET, `TfEnhancedEncodingAnalyzer.cpp`, `PercentileEncodingAnalyzer.cpp
 from __future__ import annotations
 
 from itertools import accumulate, repeat
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qsimc.calibrate.aimet_buckets import BUCKETS, Buckets
-from qsimc.calibrate.arithmetic import F32, F64, I64, float32, round_half_away
+from qsimc.calibrate.arithmetic import F32, F64, I64, float32, parts, round_half_away
 from qsimc.calibrate.levels import Levels
 
 CLIPPING_COST = 3.0
@@ -91,24 +93,56 @@ def _costs(buckets: Buckets, scales: F32, offsets: I64, levels: Levels) -> F64:
     Only buckets in use are visited, in order: the others would add zeros.
     """
     used = np.flatnonzero(buckets.shares > 0)
-    shares = buckets.shares[used]
     edges = buckets.edges()
     start, width = float32(edges[0]), edges[1] - edges[0]
-    centres = edges[used] + width / 2
+    centres, shares = edges[used] + width / 2, buckets.shares[used]
 
-    scale, offset = scales[:, None], offsets.astype(np.float32)[:, None]
+    offset = offsets.astype(np.float32)
     # The unused level of a narrow range takes part: the C++ loop counts 2^bits - 1 steps regardless.
-    lowest, highest = scale * offset, scale * (offset + np.float32(2**levels.bits - 1))
+    lowest, highest = scales * offset, scales * (offset + np.float32(2**levels.bits - 1))
     low_bucket, high_bucket = _bucket(lowest, start, width), _bucket(highest, start, width)
-    below, above = used < low_bucket, used >= high_bucket
-    clipped_to = np.where(below, _centre(low_bucket, start, width), _centre(high_bucket, start, width))
-    values = centres.astype(np.float32)
-    quantized = scale * (round_half_away(values / scale - offset) + offset)
-    inside_error = shares * np.square((values - quantized).astype(np.float64))
-    clipped_error = shares * np.square(centres - clipped_to)
-    rounding = _total(np.where(below | above, 0.0, inside_error))
-    clipping = _total(np.where(below, clipped_error, 0.0)) + _total(np.where(above, clipped_error, 0.0))
-    return CLIPPING_COST * clipping + rounding
+    low_centre, high_centre = _centre(low_bucket, start, width), _centre(high_bucket, start, width)
+    costs = np.empty(len(scales))
+    for some in parts(len(scales), len(used)):
+        below, above = used[:, None] < low_bucket[some], used[:, None] >= high_bucket[some]
+        rounding = _added(_rounding_errors(centres, scales[some], offset[some]), shares, ~(below | above))
+        # Buckets are in order, so only the first few are below some candidate's range, and only the last few above.
+        few, last = _marked_rows(below), _marked_rows(above)
+        clipping = _added(centres[few, None] - low_centre[some], shares[few], below[few])
+        clipping += _added(centres[last, None] - high_centre[some], shares[last], above[last])
+        costs[some] = CLIPPING_COST * clipping + rounding
+    return costs
+
+
+def _marked_rows(marked: NDArray[np.bool_]) -> slice:
+    """Return the rows from the first with a mark to the last; the first row if none has."""
+    rows = np.flatnonzero(marked.any(axis=1))
+    return slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 1)
+
+
+def _rounding_errors(centres: F64, scales: F32, offsets: F32) -> F32:
+    """Return what n values lose to each of k grids without ends, shape (n, k)."""
+    values = centres.astype(np.float32)[:, None]
+    quantized = values / scales
+    quantized -= offsets
+    quantized = round_half_away(quantized)
+    quantized += offsets
+    quantized *= scales
+    return np.asarray(values - quantized)
+
+
+def _added(errors: NDArray[np.floating[Any]], shares: F64, counting: NDArray[np.bool_]) -> F64:
+    """Return, for each of k columns, the sum of the squared errors that count, times the shares of their n rows.
+
+    Each column is added from first to last as a C++ loop does: NumPy adds in pairs along the
+    axis that lies in one piece in memory, and only there.
+    """
+    terms = errors.astype(np.float64)
+    terms *= terms
+    terms *= shares[:, None]
+    terms = np.where(counting, terms, 0.0)
+    totals: F64 = terms.cumsum(axis=0)[-1] if terms.shape[1] == 1 else terms.sum(axis=0)
+    return totals
 
 
 def _bucket(values: F32, start: np.float32, width: float) -> I64:
@@ -120,9 +154,3 @@ def _bucket(values: F32, start: np.float32, width: float) -> I64:
 def _centre(buckets: I64, start: np.float32, width: float) -> F64:
     centres = (float(start) + buckets * width + width / 2).astype(np.float32)
     return centres.astype(np.float64)
-
-
-def _total(terms: F64) -> F64:
-    """Return the sums over the last axis, added one by one as a C++ loop does: NumPy's own `sum` adds in pairs."""
-    totals: F64 = np.cumsum(terms, axis=-1)[..., -1]
-    return totals

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qsimc.calibrate.arithmetic import F32, FLOAT_MAX, I64
+from qsimc.calibrate.counting import counted
 
 LARGEST = np.float32(FLOAT_MAX / 1024)
 """Bound of a value: AIMET fails or turns infinite beyond it, and we take the largest that it handles."""
@@ -80,6 +81,9 @@ class Bins:
 
 def _bounded(values: F32) -> tuple[F32, np.float32, np.float32]:
     """Return the values AIMET can handle and the range of the finite ones; [0, 0] if there is none."""
+    low, high = values.min(), values.max()
+    if low >= -LARGEST and high <= LARGEST:
+        return values, low, high
     finite = np.isfinite(values)
     bounded = np.where(finite, np.clip(values, -LARGEST, LARGEST), values)
     if not finite.any():
@@ -96,20 +100,30 @@ def _edges(low: np.float32, high: np.float32, bins: int) -> F32:
 
 def _counted(values: F32, bins: int, low: np.float32, high: np.float32) -> F32:
     """Return `torch.histc` of the values, and those outside in the outermost bins."""
-    counts = _histc(values, bins, low, high)
+    if low < high:
+        return _histc(values, bins, low, high).astype(np.float32)
+    # torch then takes the range of the data, and widens that by 1 if it is a point.
+    start, end = values.min(), values.max()
+    if start == end:
+        start, end = _around(start, np.float32(1))
+    inside = values[(values >= start) & (values <= end)]
+    counts = _histc(inside, bins, start, end).astype(np.float32)
     counts[0] += np.count_nonzero(values < low)
     counts[-1] += np.count_nonzero(values > high)
     return counts
 
 
-def _histc(values: F32, bins: int, low: np.float32, high: np.float32) -> F32:
-    if low == high:  # torch then takes the range of the data, and widens that by 1 if it is a point
-        low, high = values.min(), values.max()
-    if low == high:
-        low, high = _around(low, np.float32(1))
-    inside = values[(values >= low) & (values <= high)]
-    position = ((inside - low) / (high - low) * np.float32(bins)).astype(np.int64)
-    return np.bincount(np.clip(position, 0, bins - 1), minlength=bins).astype(np.float32)
+def _histc(values: F32, bins: int, low: np.float32, high: np.float32) -> I64:
+    """Return counts in equal bins from low to high; a value outside has a position beyond the outermost bins."""
+
+    def locate(block: F32, positions: F32) -> None:
+        with np.errstate(over="ignore"):  # of values far outside
+            np.subtract(block, low, out=positions)
+            positions /= high - low
+            positions *= np.float32(bins)
+        np.clip(positions, 0, bins - 1, out=positions)
+
+    return counted(values, bins, locate)
 
 
 def _around(value: np.float32, margin: np.float32) -> tuple[np.float32, np.float32]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from qsimc.calibrate.aimet_ranges import minimum_scale
 from qsimc.calibrate.aimet_torch_bins import Bins
-from qsimc.calibrate.arithmetic import F32, F64
+from qsimc.calibrate.arithmetic import F32, F64, parts
 from qsimc.calibrate.levels import Levels
 
 CLIPPING_COST = np.float32(3)
@@ -86,10 +86,18 @@ def _costs(bins: Bins, scales: F32, offsets: F32, levels: Levels) -> F64:
     edges = bins.edges()
     width = edges[1] - edges[0]
     centres = (edges[0] + width / np.float32(2)) + width * np.arange(len(bins.counts), dtype=np.float32)
-    scale, offset, top = scales[:, None], offsets[:, None], np.float32(levels.steps)
+    costs = np.empty(len(scales))
+    for some in parts(len(scales), len(centres)):
+        costs[some] = _part_costs(
+            centres, bins.counts, scales[some, None], offsets[some, None], np.float32(levels.steps)
+        )
+    return costs
+
+
+def _part_costs(centres: F32, counts: F32, scale: F32, offset: F32, top: np.float32) -> F64:
     with np.errstate(over="ignore", invalid="ignore"):
         indices = np.rint(centres / scale - offset)
         quantized = (np.clip(indices, 0, top) + offset) * scale
-        errors = np.square(quantized - centres) * bins.counts
+        errors = np.square(quantized - centres) * counts
         errors = np.where((indices < 0) | (indices > top), errors * CLIPPING_COST, errors)
     return np.asarray(errors.sum(axis=1, dtype=np.float64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,13 +17,30 @@ FLOAT_EPSILON = float(np.finfo(np.float32).eps)
 SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
 
 
-def round_half_away(values: NDArray[Any]) -> NDArray[Any]:
-    """Return `values` rounded to integers, ties away from zero, as C's `round` does.
+_TERMS = 1 << 14
 
-    `floor(abs(x) + 0.5)` is not the same: in float32 the sum rounds up 0.49999997.
+
+def parts(candidates: int, terms: int) -> Iterator[slice]:
+    """Yield slices of a number of candidates, for each of which so many terms are computed.
+
+    The terms of one slice, 128 KiB of float64 where there are several candidates, stay in cache; those
+    of all candidates at once would each be fetched from the system anew.
     """
-    whole = np.trunc(values)
-    return np.asarray(whole + np.copysign(np.abs(values - whole) >= 0.5, values), values.dtype)
+    size = max(1, _TERMS // max(terms, 1))
+    return (slice(first, first + size) for first in range(0, candidates, size))
+
+
+def round_half_away(values: NDArray[Any]) -> NDArray[Any]:
+    """Return `values`, floats, rounded to integers, ties away from zero, as C's `round` does.
+
+    What is added before the fraction is cut off is the largest float below 0.5: adding 0.5 itself
+    would round up 0.49999997, whose sum is no float32.
+    """
+    almost_half = np.nextafter(values.dtype.type(0.5), values.dtype.type(0))
+    rounded = np.asarray(np.copysign(almost_half, values))
+    rounded += values
+    np.trunc(rounded, out=rounded)
+    return rounded
 
 
 def checked(values: NDArray[Any]) -> F32:
@@ -35,7 +53,7 @@ def checked(values: NDArray[Any]) -> F32:
         raise ValueError(f"a batch must have shape (channels, values), not {values.shape}")
     with np.errstate(over="ignore"):
         batch = np.ascontiguousarray(values, np.float32)
-    if np.isnan(batch).any():
+    if batch.size and np.isnan(batch.min()):  # a minimum with NaN among it is NaN
         raise ValueError("the values hold NaN, which no range contains")
     return batch
 

@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qsimc.calibrate import search
 from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, I64, checked
+from qsimc.calibrate.counting import counted
 from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.entropy import ENTROPY_BINS, MOST_CLIPPED, least_divergence
 from qsimc.calibrate.observer import Wants
 from qsimc.calibrate.ranges import encode_range, within_stated
+from qsimc.calibrate.search import least_squares
 from qsimc.ir.quant import Calib, QuantSpec
 
 MANTISSA_BITS = 4
@@ -26,6 +28,10 @@ RELATIVE_WIDTH = 2.0**-MANTISSA_BITS
 """Greatest width of a bin, over the distance from zero of its nearer end; normal floats."""
 
 _SHIFT = 23 - MANTISSA_BITS
+_BOUND = np.float32(FLOAT_MAX)
+_INFINITE = np.array([np.inf, -np.inf], np.float32).view(np.uint32) >> _SHIFT
+_LARGEST = _INFINITE - 1
+"""The bins of the infinities, and of the largest finite values: beside them, towards zero."""
 
 
 def _edges() -> tuple[F64, F64]:
@@ -37,8 +43,15 @@ def _edges() -> tuple[F64, F64]:
 
 
 LOWER, UPPER = _edges()
+_HOLDS_ZERO = np.minimum(np.abs(LOWER), np.abs(UPPER)) == 0
+"""Which bins hold zero, shape (BINS,): both signs, up to 2^-130."""
+
 ASCENDING = np.concatenate([np.arange(BINS - 1, BINS // 2 - 1, -1), np.arange(BINS // 2)])
 """The bins from the most negative values to the most positive."""
+
+
+def _write_bins(floats: NDArray[np.uint32], bins: NDArray[np.uint32]) -> None:
+    np.right_shift(floats, _SHIFT, out=bins)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,13 +76,17 @@ class BitHistogram:
 
     def observe(self, values: NDArray[Any]) -> Self:
         """Return the histogram extended by one batch, shape (C, n); infinities count as the largest float32."""
-        batch = np.clip(checked(values), np.float32(-FLOAT_MAX), np.float32(FLOAT_MAX))
-        first_bins = BINS * np.arange(len(batch), dtype=np.int64)[:, None]
-        bins = (batch.view(np.uint32) >> _SHIFT) + first_bins
-        counts = np.bincount(bins.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
-        low = np.minimum(self.low, batch.min(axis=1, initial=np.inf))
-        high = np.maximum(self.high, batch.max(axis=1, initial=-np.inf))
-        return replace(self, counts=self.counts + counts, low=low, high=high)
+        batch = checked(values)
+        if batch.size == 0:
+            return self
+        counts = self.counts.copy()
+        for row, into in zip(batch, counts, strict=True):
+            into += counted(row.view(np.uint32), BINS, _write_bins)
+        counts[:, _LARGEST] += counts[:, _INFINITE]
+        counts[:, _INFINITE] = 0
+        low = np.minimum(self.low, np.clip(batch.min(axis=1), -_BOUND, _BOUND))
+        high = np.maximum(self.high, np.clip(batch.max(axis=1), -_BOUND, _BOUND))
+        return replace(self, counts=counts, low=low, high=high)
 
     def merge(self, other: Self) -> Self:
         """Return the histogram of both streams."""
@@ -120,10 +137,32 @@ class BitHistogram:
             tails = self.quantiles(channel, np.array([1 - share, share]))
             return float(tails.min()), float(tails.max())
         if spec.calib in (Calib.SQNR, Calib.MSE):
-            return search.least_squares(*self.points(channel), low, high, spec)
+            return least_squares(*self.points(channel), low, high, spec)
         if spec.calib == Calib.ENTROPY:
-            return search.least_divergence(self.density(channel, low, high, search.ENTROPY_BINS), low, high, spec)
+            return self._least_divergence(channel, spec)
         return low, high
+
+    def _least_divergence(self, channel: int, spec: QuantSpec) -> tuple[float, float]:
+        low, high = min(float(self.low[channel]), 0.0), max(float(self.high[channel]), 0.0)
+        nonzero = self._without_zeros(channel)
+        if not nonzero.counts.any():
+            return low, high
+        unclipped = nonzero._magnitude_of_share(1 - MOST_CLIPPED)
+        return least_divergence(nonzero.density(0, low, high, ENTROPY_BINS), low, high, unclipped, spec)
+
+    def _without_zeros(self, channel: int) -> Self:
+        """Return the histogram of one channel, without zeros and what is as small."""
+        own = slice(channel, channel + 1)
+        counts = np.where(_HOLDS_ZERO, 0, self.counts[own])
+        return replace(self, counts=counts, low=self.low[own], high=self.high[own])
+
+    def _magnitude_of_share(self, share: float) -> float:
+        """Return a magnitude, an edge of a bin, that at least this share of a single channel's values do not exceed."""
+        lower, upper, counts = self.occupied(0)
+        magnitudes = np.maximum(np.abs(lower), np.abs(upper))
+        ascending = np.argsort(magnitudes)
+        enough = np.cumsum(counts[ascending]) >= share * counts.sum()
+        return float(magnitudes[ascending][enough.argmax()])
 
     def density(self, channel: int, low: float, high: float, bins: int) -> F64:
         """Return counts in `bins` equal bins from low to high; values spread evenly over the bin that held them."""

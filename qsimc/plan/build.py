@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from qsimc.graph import FLOATS, Graph, Node
-from qsimc.plan.difference import Differences
+from qsimc.plan.difference import Difference, Differences
 from qsimc.plan.plan import Decision, Kind
 from qsimc.plan.quantizer import Quantizer, Resolution, Site
 from qsimc.plan.words import Said
@@ -23,7 +23,7 @@ def build(
     `act` and `param` are the decisions with which the quantizers of activations and parameters begin.
     """
     sites = [Site(node) for node in graph.nodes if node.op != "Constant"]
-    made = _params(graph, sites, _maker(param))
+    made = _params(graph, sites, _maker(param), differences)
     begin_act = _maker(act)
     for tensor, kind in _activations(graph, made):
         role = {Kind.INPUT: "input", Kind.CONSTANT: "constant"}.get(kind, "output")
@@ -51,14 +51,14 @@ def _computed(made: dict[str, Quantizer], tensors: Sequence[str]) -> Iterator[Qu
             yield quantizer
 
 
-def _params(graph: Graph, sites: Sequence[Site], make: _Maker) -> dict[str, Quantizer]:
+def _params(graph: Graph, sites: Sequence[Site], make: _Maker, differences: Differences) -> dict[str, Quantizer]:
     """Make the parameters' quantizers and enter them at their sites; a shared one belongs to the first."""
     made: dict[str, Quantizer] = {}
     with_params = operators().with_params
     for site in sites:
         if site.node.op not in with_params:
             continue
-        roles, transposed = _roles(graph, site.node)
+        roles, transposed = _roles(graph, site.node, differences)
         for tensor, role in roles.items():
             if tensor not in made:
                 made[tensor] = make(tensor, Kind.PARAM, role, site.node, transposed)
@@ -66,7 +66,7 @@ def _params(graph: Graph, sites: Sequence[Site], make: _Maker) -> dict[str, Quan
     return made
 
 
-def _roles(graph: Graph, node: Node) -> tuple[dict[str, str], bool]:
+def _roles(graph: Graph, node: Node, differences: Differences) -> tuple[dict[str, str], bool]:
     """Return the parameters of a node as tensor -> role, and whether its weight is transposed."""
     row = operators()[node.op]
     transposed = bool(row.transposed_by and node.attributes.get(row.transposed_by, 0))
@@ -80,9 +80,31 @@ def _roles(graph: Graph, node: Node) -> tuple[dict[str, str], bool]:
         if source is not None and source.op == row.transposed_through and source.inputs:
             tensor = source.inputs[0]
             transposed = True
+        if source is not None and is_numeral(source) and _no_param(source, role, node, differences):
+            continue
         if (known := graph.tensors.get(tensor)) is not None and known.constant:
             found[tensor] = role
     return found, transposed and bool(found)
+
+
+def is_numeral(node: Node) -> bool:
+    """Whether a node is a Constant that holds numbers (`value_float`, `value_floats`), not a tensor (`value`)."""
+    return node.op == "Constant" and any(name.startswith("value_") for name in node.attributes)
+
+
+def _no_param(constant: Node, role: str, node: Node, differences: Differences) -> bool:
+    """AIMET looks at a Constant's `value` only, so to it a numeral is no parameter; in fixed mode it is one."""
+    if not differences.fixed:
+        return True
+    difference = Difference(
+        code="Q0538",
+        name="constant-without-tensor",
+        message=f"`{constant.outputs[0]}`, the {role} of `{node.name}` ({node.op}), is a Constant of plain numbers",
+        aimet="AIMET looks at the `value` of a Constant only, and does not take this one for a parameter",
+        instead="qsimc does",
+    )
+    differences.differs("Q0538", difference)
+    return False
 
 
 def _activations(graph: Graph, params: dict[str, Quantizer]) -> Iterator[tuple[str, Kind]]:

@@ -11,6 +11,7 @@ from qsimc.plan.difference import Difference
 from qsimc.plan.plan import Decision, Reason
 from qsimc.plan.quantizer import Resolution, Site
 from qsimc.plan.words import Pattern
+from qsimc.plan.written import written_out
 from qsimc.spec.ops import operators
 
 
@@ -36,6 +37,7 @@ class _Matcher:
         self._by_op: defaultdict[str, list[Site]] = defaultdict(list)
         self._heads: dict[str, Mapping[str, Sequence[Site]]] = {}
         self._next: dict[int, Site | None] = {}
+        self._written = {id(node) for written in written_out(resolution) for node in written.nodes}
         self.taken: set[int] = set()
         for site in resolution.sites:
             self._by_op[site.node.op].append(site)
@@ -49,12 +51,12 @@ class _Matcher:
     def _find_heads(self, op: str) -> Mapping[str, Sequence[Site]]:
         """Return the nodes of one type that may begin a match, by the operator that follows them."""
         found: defaultdict[str, list[Site]] = defaultdict(list)
-        if op == "RMSNormalization" and op in self._resolution.said.pass_names:
-            return found
         convolution = operators()[op].weight_inputs is not None
         for site in self._by_op.get(op, ()):
             following = self._only_reader(site.node)
-            if following is not None and not (convolution and self._alone(site.node)):
+            if following is None or id(site.node) in self._written:
+                continue
+            if not (convolution and self._alone(site.node)):
                 found[following.node.op].append(site)
         return found
 

@@ -43,7 +43,7 @@ def _split(resolution: Resolution, quantizer: Quantizer, decision: Decision) -> 
     row = operators()[quantizer.node.op]
     rank = len(resolution.graph.tensors[quantizer.tensor].shape or ())
     axis = 0 if rank == 1 else row.transposed_axis if quantizer.transposed else row.channel_axis
-    known = rank == 1 or (axis is not None and rank > 0 and row.aimet_axis)
+    known = rank == 1 or (axis is not None and row.aimet_axis)
     if not known:
         _unknown_axis(resolution, quantizer, decision, axis if rank else None)
     if axis is None or rank == 0:

@@ -95,4 +95,5 @@ def _channels(node: Node, into: Quantizer, output: Quantizer) -> Difference:
         "but only one of them has a scale per channel",
         aimet="AIMET cannot merge a per-channel quantizer with a per-tensor one, and stops",
         instead=f"qsimc gives `{output.tensor}` a quantizer of its own",
+        vendor=Vendor(TOOL, "RuntimeError", "Can't merge per-tensor and per-channel quantizer"),
     )

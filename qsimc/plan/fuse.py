@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qsimc.graph import Graph, Node
-from qsimc.plan.patterns import Match, View, layer_norms, matmul_adds, rms_norms
+from qsimc.plan.patterns import Match, View, layer_norms, masked_softmaxes, matmul_adds, rms_norms
 
 DOMAIN = "aimet.supergroup"
 
@@ -17,8 +17,9 @@ _PASSES: Mapping[str, Callable[[View], Iterator[Match]]] = {
     "LayerNormalization": layer_norms,
     "RMSNormalization": rms_norms,
     "MatmulAdd": matmul_adds,
+    "MaskedSoftmax": masked_softmaxes,
 }
-"""In AIMET's order, whatever the list's.  MaskedSoftmax is accepted, and its pattern is not known."""
+"""In AIMET's order, whatever the list's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,14 @@ from qsimc.plan.quantizer import Resolution
 from qsimc.plan.recurrent import tie_recurrent
 from qsimc.plan.rules import DEFAULT, ROUNDING
 from qsimc.plan.sections import defaults, model_input, model_output, named_params, node_names, op_types
+from qsimc.plan.shared import shared_weights
 from qsimc.plan.tie import depth_first
 from qsimc.plan.words import Said, compile_words
+from qsimc.plan.written import graph_passes
 from qsimc.spec.ops import operators
 
 STEPS = (
+    shared_weights,
     defaults,
     named_params,
     op_types,
@@ -38,6 +41,7 @@ STEPS = (
     model_output,
     per_channel,
     rms_constants,
+    graph_passes,
     dynamic_weights,
     hardware,
 )

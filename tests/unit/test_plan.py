@@ -233,3 +233,89 @@ def test_a_table_of_operators_says_what_aimet_hard_codes() -> None:
     assert len(table.grid_preserving) == 26
     assert table["Gemm"].transposed_axis == 0
     assert table["NoSuchOperator"].params == {}
+
+
+# ── found by drawing pairs and asking AIMET (tests/conformance/aimet) ────────────────────────
+
+_INPUT_ON = {"model_input": {"is_input_quantized": "True"}}
+
+LISTED = """g (float[1,4] x) => (float[1,4] y)
+{ s = Constant <value_floats: floats = [1.0, 1.0, 1.0, 1.0]> () [norm] y = LayerNormalization (x, s) }"""
+
+SHARED_WEIGHT = """g (float[2,2] x) => (float[2,2] y) <float[2,2] w = {1, 2, 3, 4}>
+{ [product] m = MatMul (x, w) [sum] y = Add (m, w) }"""
+
+LAST_STATE = GRU.replace("=> (float[1,1,1,1] y)", "=> (float[1,1,1] h)").replace("y = GRU", '"", h = GRU')
+
+WRITTEN_NORM = """g (float[2,4] x) => (float[2,4] y)
+<int64[1] last = {-1}, float two = {2}, float eps = {0.00001}, float[4] scale = {1, 1, 1, 1}>
+{
+  mean = ReduceMean (x, last)
+  centred = Sub (x, mean)
+  square = Pow (centred, two)
+  variance = ReduceMean (square, last)
+  shifted = Add (variance, eps)
+  root = Sqrt (shifted)
+  normed = Div (centred, root)
+  y = Mul (normed, scale)
+}"""
+
+
+def test_vendor_mode_takes_a_constant_of_plain_numbers_for_no_parameter() -> None:
+    vendor = plan_of(_INPUT_ON, LISTED, mode=Mode.VENDOR)
+    fixed, (warning,) = outcome(_INPUT_ON, LISTED)
+    assert fixed is not None
+    assert (vendor["s"].kind, fixed["s"].kind, warning.code) == (Kind.CONSTANT, Kind.PARAM, "Q0538")
+
+
+def test_a_weight_shared_by_operators_of_two_types_stops_vendor_mode() -> None:
+    stopped, (error,) = outcome(_INPUT_ON, SHARED_WEIGHT, mode=Mode.VENDOR)
+    assert (stopped, error.code) == (None, "Q0537")
+    assert error.vendor is not None
+    assert error.vendor.text.startswith(
+        "Found shared parameter(s) with conflicting consumer types:\n\n  - input name: w\n"
+        "    - consumer 0: product (MatMul)\n    - consumer 1: sum (Add)\n\nPlease call "
+    )
+
+
+def test_a_recurrent_operator_without_its_sequence_stops_vendor_mode() -> None:
+    stopped, (error,) = outcome(ON, LAST_STATE, mode=Mode.VENDOR)
+    assert (stopped, error.code) == (None, "Q0540")
+    assert error.vendor is not None
+    assert (error.vendor.id, error.vendor.text) == ("KeyError", "''")
+
+
+NORM_PASS = {
+    "defaults": {"ops": {"is_output_quantized": "True"}, "params": {}},
+    "supergroup_pass_list": ["LayerNormalization"],
+    **_INPUT_ON,
+}
+
+
+def test_a_norm_that_is_not_folded_has_nothing_quantized_inside() -> None:
+    plan = plan_of(NORM_PASS, WRITTEN_NORM, act="int16")
+    assert [tensor.tensor for tensor in plan.enabled()] == ["x", "scale", "y"]
+    assert (plan["scale"].kind, plan["scale"].spec.symmetric) == (Kind.CONSTANT, True)
+    assert not plan["root"].spec.enabled
+
+
+def test_a_norm_is_folded_where_the_axes_are_attributes() -> None:
+    model = WRITTEN_NORM.replace("(x, last)", "<axes = [-1]> (x)").replace("(square, last)", "<axes = [-1]> (square)")
+    plan = plan_of(NORM_PASS, model)
+    assert list(plan.tensors) == ["x", "scale", "y"]
+    assert plan["scale"].kind is Kind.PARAM
+
+
+def test_an_inverse_root_is_a_power_too() -> None:
+    power = "normed = Mul (centred, root)"
+    model = WRITTEN_NORM.replace("Sqrt (shifted)", "Pow (shifted, half)").replace("normed = Div (centred, root)", power)
+    model = model.replace("float two = {2}", "float two = {2}, float half = {-0.5}").replace(
+        "(x, last)", "<axes=[-1]> (x)"
+    )
+    assert list(plan_of(NORM_PASS, model).tensors) == ["x", "scale", "y"]
+
+
+def test_a_scalar_bias_has_no_channels_and_no_finding() -> None:
+    model = """g (float[2,3] x) => (float[2,1] y) <float[3,1] w = {1,1,1}, float b = {1}> { y = Gemm (x, w, b) }"""
+    plan = plan_of(ON + "Gemm[param]: per_channel\n", model, mode=Mode.VENDOR)
+    assert (plan["w"].axis, plan["b"].axis) == (1, None)

@@ -17,6 +17,7 @@ from qsimc.plan.complete import complete
 from qsimc.plan.constants import known_ranges
 from qsimc.plan.difference import TOOL, AimetError, Difference, Differences
 from qsimc.plan.exceptions import dynamic_weights, hardware, rms_constants
+from qsimc.plan.folds import foldable_norms
 from qsimc.plan.forward import tie_forward
 from qsimc.plan.fuse import fuse
 from qsimc.plan.plan import Decision, Mode, Plan, Reason
@@ -31,6 +32,7 @@ from qsimc.plan.written import graph_passes
 from qsimc.spec.ops import operators
 
 STEPS = (
+    foldable_norms,
     shared_weights,
     defaults,
     named_params,

@@ -22,6 +22,7 @@ from qsimc.diagnostics import Diagnostic, InputError, Severity
 from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
 from qsimc_onnx.build import instrument
 from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.order import execution_order
 from qsimc_onnx.probes import Readings, attach, sample_step
 from qsimc_onnx.session import expose, load, quiet_options, run_once
 
@@ -50,7 +51,7 @@ def observe(
     """
     state = {owner: list(sequence) for owner, sequence in observers.items()}
     drawn = {tensor: list(sequence) for tensor, sequence in sketches.items()}
-    watched = {p.tensor: p for p in plan.enabled() if p.kind not in _STORED}
+    watched = {p.tensor: p for p in _in_order(plan) if p.kind not in _STORED}
     fed = {tensor: (state.get(_owner(p), []), drawn.get(tensor, [])) for tensor, p in watched.items()}
     wants = {tensor: wanted for tensor, p in watched.items() if (wanted := _wants(p, [*chain(*fed[tensor])]))}
     if not wants:
@@ -73,6 +74,14 @@ def observe(
         {owner: sequence for owner, sequence in state.items() if owner not in infinite},
         {t: sequence for t, sequence in drawn.items() if t not in watched or _owner(watched[t]) not in infinite},
     )
+
+
+def _in_order(plan: Plan) -> Sequence[TensorPlan]:
+    """Return what is quantized in graph order; in vendor mode as the vendor's runtime comes upon it."""
+    if plan.mode is not Mode.VENDOR:
+        return plan.enabled()
+    places = execution_order(plan.graph)
+    return sorted(plan.enabled(), key=lambda p: places.get(p.tensor, -1))
 
 
 def _read(

@@ -16,6 +16,7 @@ from onnx import ModelProto, TensorProto
 from onnx.helper import make_node
 from qsimc_onnx import BACKEND
 from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.order import execution_order
 from qsimc_onnx.probes import SAMPLE, sample_step
 from qsimc_onnx.session import run
 
@@ -292,3 +293,15 @@ def test_a_plan_without_activations_only_counts(tmp_path: Path) -> None:
     counts: list[int] = []
     observed(opened(small_net(), tmp_path), {}, [{"x": data((2, 3, 4, 4))}], counts=counts)
     assert counts == [2]
+
+
+def test_of_two_branches_onnxruntime_runs_the_later_one_first(tmp_path: Path) -> None:
+    nodes = [
+        make_node("Relu", ["x"], ["first"]),
+        make_node("Neg", ["first"], ["early"]),
+        make_node("Abs", ["first"], ["late"]),
+        make_node("Concat", ["early", "late"], ["y"], axis=0),
+    ]
+    model = opened(model_of(nodes, [value("x", ["n", 2])], [value("y", ["m", 2])]), tmp_path)
+    order = execution_order(model.graph)
+    assert sorted(order, key=order.__getitem__) == ["first", "late", "early", "y"]

@@ -8,10 +8,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qsimc.calibrate import vitis_kernels
 from qsimc.calibrate.arithmetic import round_half_away
+from qsimc.ir.quant import Round
 
-Numerics: TypeAlias = Literal["onnx", "aimet", "aimet-torch"]
-"""Whose arithmetic: `onnx` is ONNX's QuantizeLinear, `aimet` aimet_onnx's C++, `aimet-torch` aimet_torch's."""
+Numerics: TypeAlias = Literal["onnx", "aimet", "aimet-torch", "vitis-dpu", "vitis-cpu"]
+"""Whose arithmetic: `onnx` is ONNX's QuantizeLinear, `aimet` aimet_onnx's C++, `aimet-torch` aimet_torch's,
+`vitis-dpu` vai_q_pytorch's for its target DPU, `vitis-cpu` for its targets CPU and GPU."""
+
+VITIS: tuple[Numerics, ...] = ("vitis-dpu", "vitis-cpu")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +30,8 @@ class Encoding:
         bits: width of the integer.
         symmetric: whether zero was put at the middle of the grid by rule.
         axis: channel axis of the tensor, None per tensor.
-        numerics: whose rounding `quantize` and `fake_quantize` use.
+        numerics: whose arithmetic `quantize` and `fake_quantize` use.
+        rounding: what happens to ties, if the numerics are Vitis AI's; the other tools leave no choice.
     """
 
     scale: NDArray[np.float64]
@@ -36,6 +42,7 @@ class Encoding:
     symmetric: bool
     axis: int | None = None
     numerics: Numerics = "onnx"
+    rounding: Round = Round.HALF_EVEN
 
     @property
     def signed(self) -> bool:
@@ -52,11 +59,27 @@ class Encoding:
         """Largest representable real, shape (C,)."""
         return (self.qmax - self.zero_point) * self.scale
 
+    @property
+    def fix_position(self) -> NDArray[np.int64]:
+        """Vitis AI's word for a scale 2^-n: n, shape (C,).
+
+        Raises:
+            ValueError: a scale is no power of two.
+        """
+        mantissa, exponent = np.frexp(self.scale)
+        if np.any(mantissa != 0.5):
+            raise ValueError("only a scale that is a power of two has a fix position")
+        return np.asarray(1 - exponent, np.int64)
+
     def quantize(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the integers nearest to `values` (any shape; channels on `axis`).
 
         Values beyond the range, infinities included, take its nearest end; NaN takes qmin.
         """
+        if self.numerics in VITIS:
+            values = np.asarray(values)
+            factor, zero_point = self._vitis_constants(values.ndim)
+            return vitis_kernels.integers(values, factor, zero_point, (self.qmin, self.qmax), self.rounding)
         steps = self._steps(values)
         integers = steps.astype(np.int64) + self._beside(self.zero_point, steps.ndim)
         # A grid wider than float32's 24 bits cannot be clamped exactly before this.
@@ -64,11 +87,15 @@ class Encoding:
 
     def dequantize(self, integers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the reals of `integers`."""
+        if self.numerics in VITIS:
+            return vitis_kernels.reals(integers, *self._vitis_constants(np.ndim(integers)))
         steps = integers - self._beside(self.zero_point, np.ndim(integers))
         return self._reals(steps.astype(np.float32))
 
     def fake_quantize(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Return `values` after a round trip through the grid, in float32, as `numerics` computes it."""
+        if self.numerics in VITIS:
+            return self.dequantize(self.quantize(values))
         return self._reals(self._steps(values))
 
     def _steps(self, values: NDArray[Any]) -> NDArray[np.float32]:
@@ -98,6 +125,11 @@ class Encoding:
 
     def _reals(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(steps * self._beside(self.scale, steps.ndim).astype(np.float32))
+
+    def _vitis_constants(self, ndim: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the factor to steps and the zero point, to broadcast against a tensor."""
+        factor = vitis_kernels.amplitude(self.scale, per_channel=self.axis is not None)
+        return self._beside(factor, ndim), self._beside(self.zero_point, ndim)
 
     def _beside(self, per_channel: NDArray[Any], ndim: int) -> NDArray[Any]:
         """Return an array of shape (C,) shaped to broadcast against a tensor with `ndim` dimensions."""

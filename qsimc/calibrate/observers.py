@@ -11,20 +11,25 @@ from numpy.typing import NDArray
 from qsimc.calibrate.aimet_histogram import AimetHistogram
 from qsimc.calibrate.aimet_torch_histogram import AimetTorchHistogram
 from qsimc.calibrate.bits import BitHistogram
-from qsimc.calibrate.encoding import Encoding, Numerics
+from qsimc.calibrate.encoding import VITIS, Encoding, Numerics
 from qsimc.calibrate.levels import Levels
 from qsimc.calibrate.minmax import MinMax
 from qsimc.calibrate.observer import Observer
 from qsimc.calibrate.ranges import fixed_range
+from qsimc.calibrate.vitis_batches import VitisBatches
+from qsimc.calibrate.vitis_rules import DEFAULTS as VITIS_DEFAULTS
+from qsimc.calibrate.vitis_rules import FLOAT_CALIBRATIONS, POW2_CALIBRATIONS
 from qsimc.ir.quant import Calib, Numeric, QuantSpec
 
 DEFAULTS = QuantSpec(type=Numeric.INT, bits=8, symmetric=False, calib=Calib.MINMAX, percentile=99.99)
-"""What `encode` takes for the fields that nobody said."""
+"""What `encode` takes for the fields that nobody said, unless the numerics are Vitis AI's, which have their own."""
 
 AVAILABLE: dict[Numerics, tuple[Calib, ...]] = {
     "onnx": (Calib.MINMAX, Calib.SQNR, Calib.PERCENTILE, Calib.MSE, Calib.ENTROPY),
     "aimet": (Calib.MINMAX, Calib.SQNR, Calib.PERCENTILE),
     "aimet-torch": (Calib.MINMAX, Calib.SQNR, Calib.PERCENTILE),
+    "vitis-dpu": POW2_CALIBRATIONS,
+    "vitis-cpu": tuple(dict.fromkeys(POW2_CALIBRATIONS + FLOAT_CALIBRATIONS)),
 }
 """The calibrations that each tool's numerics know."""
 
@@ -42,6 +47,8 @@ def observer_for(spec: QuantSpec, numerics: Numerics = "onnx", channels: int = 1
     if calib not in AVAILABLE[numerics]:
         choices = ", ".join(AVAILABLE[numerics])
         raise ValueError(f"calibration `{calib}` is not available under `{numerics}` numerics; choose from {choices}")
+    if numerics in VITIS:
+        return VitisBatches.empty(spec, numerics, channels)
     if calib == Calib.MINMAX:
         return MinMax.empty(channels, numerics)
     if numerics == "aimet":
@@ -58,14 +65,15 @@ def encode(
 
     Args:
         batches: arrays of any shape; with `axis`, all with the same number of channels on it.
-        spec: fields that nobody said are 8 bits, asymmetric, min-max (99.99 for a percentile).
+        spec: fields that nobody said are 8 bits, asymmetric, min-max (99.99 for a percentile), and
+            under Vitis AI's numerics that tool's defaults.
         axis: the channel axis for one scale per channel, None for one scale.
 
     Raises:
         ValueError: there is no data (a range stated in full needs none, except to count channels),
             it holds NaN, or the spec is no integer spec that `numerics` can calibrate.
     """
-    complete = spec.over(DEFAULTS)
+    complete = spec.over(VITIS_DEFAULTS if numerics in VITIS else DEFAULTS)
     Levels.of(complete)
     if axis is None and complete.range is not None and None not in complete.range:
         return fixed_range(complete, numerics)

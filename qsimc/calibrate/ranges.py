@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsimc.calibrate import aimet_ranges, aimet_torch_ranges
+from qsimc.calibrate import aimet_ranges, aimet_torch_ranges, vitis_scales
 from qsimc.calibrate.arithmetic import F64, FLOAT_MAX, SMALLEST_NORMAL
-from qsimc.calibrate.encoding import Encoding, Numerics
+from qsimc.calibrate.encoding import VITIS, Encoding, Numerics
 from qsimc.calibrate.levels import Levels
-from qsimc.ir.quant import QuantSpec, ScaleKind
+from qsimc.calibrate.vitis_rules import Rules
+from qsimc.ir.quant import Calib, QuantSpec, ScaleKind
 
 WIDEST = FLOAT_MAX / 2
 """Bound of a range under `onnx`: an end moves by less than a step, and every grid point stays finite."""
@@ -21,7 +23,7 @@ WIDEST = FLOAT_MAX / 2
 def encode_range(
     low: NDArray[Any], high: NDArray[Any], spec: QuantSpec, numerics: Numerics = "onnx", axis: int | None = None
 ) -> Encoding:
-    """Return the encoding of the range [low, high] of each channel, widened to contain zero.
+    """Return the encoding of the range [low, high] of each channel, widened to contain zero (but not by Vitis AI).
 
     The scale is always positive and finite.  Under `onnx` it is also a normal float32, so that an
     ONNX file holds it exactly, and a range too narrow for that becomes one of width 1.
@@ -29,15 +31,20 @@ def encode_range(
     Args:
         low, high: shape (C,); low <= high.
         spec: `bits`, `symmetric`, `narrow_range`, `unsigned_symmetric`; under `onnx` also `signed`
-            (None: signed if symmetric) and `scale`.
+            (None: signed if symmetric) and `scale`; under Vitis AI's numerics all these and `round`,
+            but `unsigned_symmetric`.
 
     Raises:
-        ValueError: a bound is NaN, or low > high: nothing was observed.
+        ValueError: a bound is NaN, or low > high: nothing was observed; or Vitis AI's rules have no
+            scale for it.
     """
     if np.isnan(low).any() or np.isnan(high).any():
         raise ValueError("the range has a bound that is not a number")
     if (low > high).any():
         raise ValueError("the range is empty: low is greater than high, as when no values were observed")
+    if numerics in VITIS:
+        rules = Rules.of(replace(spec, calib=Calib.MINMAX), numerics, per_channel=len(low) > 1)
+        return vitis_scales.encode_range(low.astype(np.float32), high.astype(np.float32), rules, axis)
     levels = Levels.of(spec)
     if numerics == "aimet":
         return aimet_ranges.encode_range(low.astype(np.float64), high.astype(np.float64), levels, axis)

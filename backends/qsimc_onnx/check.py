@@ -7,14 +7,14 @@ from collections.abc import Set as AbstractSet
 
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 
-from qsimc_onnx.protos import BITS, attribute_graphs, byte_size, count, is_external, tensors
+from qsimc_onnx.protos import BITS, attribute_graphs, byte_size, count, is_external
 
 _DATA_FIELDS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
-def problems(model: ModelProto) -> Iterator[str]:
-    """Yield what is wrong with a model's structure, each in one clause."""
+def problems(model: ModelProto, stored: Sequence[TensorProto]) -> Iterator[str]:
+    """Yield what is wrong with a model's structure and its stored tensors, each in one clause."""
     if not model.HasField("graph"):
         yield "it has no graph"
         return
@@ -27,7 +27,7 @@ def problems(model: ModelProto) -> Iterator[str]:
         yield "its graph has no outputs"
     yield from _graph_problems(model.graph, ())
     yield from _recursion(model.functions)
-    for tensor in tensors(model):
+    for tensor in stored:
         if not is_external(tensor) and (problem := _tensor_problem(tensor)):
             yield f"tensor `{tensor.name}`: {problem}"
 

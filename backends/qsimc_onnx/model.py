@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -105,7 +105,8 @@ def open_model(path: str, report: Report) -> OnnxModel | None:
     proto = None if content is None else _parse(content, path, report)
     if proto is None:
         return None
-    found = [*_structure(proto, path), *_data_files(proto, path)]
+    stored = tuple(tensors(proto))
+    found = [*_structure(proto, stored, path), *_data_files(stored, path)]
     for finding in found:
         report(finding)
     if found:
@@ -142,15 +143,15 @@ def _parse(content: bytes, path: str, report: Report) -> ModelProto | None:
     return proto
 
 
-def _structure(proto: ModelProto, path: str) -> Iterator[Diagnostic]:
-    for problem in islice(problems(proto), _AT_MOST):
+def _structure(proto: ModelProto, stored: Sequence[TensorProto], path: str) -> Iterator[Diagnostic]:
+    for problem in islice(problems(proto, stored), _AT_MOST):
         yield _finding("Q0505", "model-malformed", f"the model is malformed: {problem}", path)
 
 
-def _data_files(proto: ModelProto, path: str) -> Iterator[Diagnostic]:
+def _data_files(stored: Sequence[TensorProto], path: str) -> Iterator[Diagnostic]:
     """Yield one finding per data file that is missing, and one per tensor that points at an unsafe place."""
     missing: set[str] = set()
-    for tensor in filter(is_external, tensors(proto)):
+    for tensor in filter(is_external, stored):
         try:
             external.locate(tensor, Path(path).parent)
         except FileNotFoundError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
@@ -25,12 +26,13 @@ def opset(model: ModelProto) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS), default=1)
 
 
-def attribute_graphs(node: NodeProto) -> Iterator[GraphProto]:
-    """Yield the bodies of an If, Loop or Scan."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+def attribute_graphs(node: NodeProto) -> Sequence[GraphProto]:
+    """Return the bodies of an If, Loop or Scan, nothing for other nodes."""
+    holders = [attribute for attribute in node.attribute if attribute.HasField("g") or attribute.graphs]
+    if not holders:
+        return ()
+    single = [attribute.g for attribute in holders if attribute.HasField("g")]
+    return [*single, *(graph for attribute in holders for graph in attribute.graphs)]
 
 
 def graphs(model: ModelProto) -> Iterator[GraphProto]:
@@ -106,8 +108,12 @@ def byte_size(tensor: TensorProto) -> int:
         raise ValueError("strings have no fixed size")
     if tensor.data_type in BITS:
         return (count(tensor) * BITS[tensor.data_type] + 7) // 8
+    return count(tensor) * _item_size(tensor.data_type)
+
+
+@cache
+def _item_size(data_type: int) -> int:
     try:
-        item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize)
     except KeyError:
-        raise ValueError(f"its element type {tensor.data_type} is unknown") from None
-    return count(tensor) * int(item)
+        raise ValueError(f"its element type {data_type} is unknown") from None

@@ -11,10 +11,9 @@ from qsimc.pipeline.plan import Choices, opened, resolve_on, stop_on_errors
 from qsimc.pipeline.ports import capture_graph, resolve_graph
 from qsimc.plan.compare import FieldDifference, TensorDifference, compare_plans
 from qsimc.plan.config_diff import RuleDifference, compare_configs
-from qsimc.plan.plan import Plan
+from qsimc.plan.plan import PORT_DIALECT, Plan
 from qsimc.plan.torch.match import compare_placements
 from qsimc.plan.torch.plan import PortPlan
-from qsimc.plan.torch.resolve import DIALECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ def _on_model(
     before: Config, after: Config, model: str, chosen: Choices, findings: list[Diagnostic]
 ) -> tuple[TensorDifference, ...]:
     configs = {"before": before, "after": after}
-    ports = _port_plans({s: c for s, c in configs.items() if c.dialect == DIALECT}, model, chosen, findings)
-    tensors = _tensor_plans({s: c for s, c in configs.items() if c.dialect != DIALECT}, model, chosen, findings)
+    ports = _port_plans({s: c for s, c in configs.items() if c.dialect == PORT_DIALECT}, model, chosen, findings)
+    tensors = _tensor_plans({s: c for s, c in configs.items() if c.dialect != PORT_DIALECT}, model, chosen, findings)
     if len(ports) == 2:
         return compare_plans(ports["before"].as_plan(), ports["after"].as_plan())
     if len(tensors) == 2:

@@ -14,10 +14,10 @@ from qsimc.entry import split_reference
 from qsimc.ir.config import Config
 from qsimc.pipeline.check import examined
 from qsimc.pipeline.plan import Choices, not_installed, stop_on_errors
-from qsimc.plan.plan import Plan
+from qsimc.plan.plan import PORT_DIALECT, Plan
 from qsimc.plan.torch.graph import PortGraph
 from qsimc.plan.torch.plan import PortPlan
-from qsimc.plan.torch.resolve import DIALECT, resolve_ports
+from qsimc.plan.torch.resolve import resolve_ports
 
 PortCapture: TypeAlias = Callable[[str, Report], PortGraph | None]
 
@@ -42,7 +42,7 @@ def port_session(config: str | PathLike[str], model: str, chosen: Choices) -> Po
     Raises:
         InputError: any of it failed; carries every finding.
     """
-    read, findings = examined(str(config), format=DIALECT, mode=chosen.mode)
+    read, findings = examined(str(config), format=PORT_DIALECT, mode=chosen.mode)
     stop_on_errors(findings)
     assert read is not None
     plan = resolve_model(read, model, chosen, findings.append)
@@ -88,7 +88,7 @@ def _no_module(model: str) -> Diagnostic:
         code="Q0514",
         name="no-torch-module",
         severity=Severity.ERROR,
-        message=f"`{model}` is no PyTorch module, and `{DIALECT}` puts quantizers on modules",
+        message=f"`{model}` is no PyTorch module, and `{PORT_DIALECT}` puts quantizers on modules",
         path=model,
         helps=("name a function that returns one: `--model package.module:factory`", "or say `--from aimet`"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from qsimc.graph import Graph
@@ -34,21 +34,17 @@ def complete(graph: Graph, fused: Fused, resolution: Resolution) -> dict[str, Te
     return {tensor: writer.tensor_plan(tensor) for tensor in _in_graph_order(graph, resolution.made)}
 
 
-def _in_graph_order(graph: Graph, made: Mapping[str, Quantizer]) -> Iterator[str]:
-    """Yield inputs first, then node by node its params, its constants and its outputs, each once."""
-    seen: set[str] = set()
-
-    def fresh(tensors: tuple[str, ...], *kinds: Kind) -> Iterator[str]:
-        for tensor in tensors:
-            if tensor not in seen and (quantizer := made.get(tensor)) and (not kinds or quantizer.kind in kinds):
-                seen.add(tensor)
-                yield tensor
-
-    yield from fresh(graph.inputs)
+def _in_graph_order(graph: Graph, made: Mapping[str, Quantizer]) -> Iterable[str]:
+    """Return inputs first, then node by node its params, its constants and its outputs, each once."""
+    ordered = dict.fromkeys(tensor for tensor in graph.inputs if tensor in made)
     for node in graph.nodes:
-        yield from fresh(node.inputs, Kind.PARAM)
-        yield from fresh(node.inputs)
-        yield from fresh(node.outputs)
+        inputs = [tensor for tensor in node.inputs if tensor in made and tensor not in ordered]
+        if len(inputs) > 1:
+            inputs.sort(key=lambda tensor: made[tensor].kind is not Kind.PARAM)
+        for tensor in (*inputs, *node.outputs):
+            if tensor in made:
+                ordered[tensor] = None
+    return ordered
 
 
 _Summary: TypeAlias = tuple[QuantSpec, tuple[Decision, ...], Mapping[str, Reason]]

@@ -11,6 +11,9 @@ from qsimc.ir.config import Value
 from qsimc.ir.quant import QuantSpec
 from qsimc.source import Span
 
+PORT_DIALECT = "aimet-torch"
+"""The dialect that puts quantizers on the ports of modules, not on tensors."""
+
 
 class Mode(StrEnum):
     """VENDOR: the vendor tool's own verdicts and numbers.  FIXED: what its document intends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from qsimc.diagnostics import Vendor
 from qsimc.graph import Graph, Node
@@ -15,7 +15,7 @@ def shared_weights(resolution: Resolution) -> None:
     """Check that a weight of Conv, ConvTranspose, Gemm or MatMul is read by operators of its type only."""
     weights = [q.tensor for site in resolution.sites for q, role in site.params if role == "weight"]
     # A weight is named, and its readers are counted, once for each operator that has it as a weight.
-    readers = {tensor: _readers(resolution.graph, tensor) * weights.count(tensor) for tensor in dict.fromkeys(weights)}
+    readers = {tensor: _readers(resolution.graph, tensor) * times for tensor, times in Counter(weights).items()}
     refused = [tensor for tensor in weights if _conflict(readers[tensor])]
     if not refused:
         return

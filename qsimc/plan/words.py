@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain, product
 
-from qsimc.ir.config import Config, Option, show_rule
-from qsimc.ir.quant import FIELDS
+from qsimc.ir.config import Config, Option, Setting, Value, show_rule
+from qsimc.ir.quant import FIELDS, Numeric, precision
 from qsimc.ir.select import AnyOf, Boundary, Chain, Everything, NodeName, OpType, Selector, show
 from qsimc.plan.plan import Decision, Reason
 from qsimc.source import Span
@@ -120,15 +120,24 @@ def compile_words(config: Config) -> Said:
     )
     for rule in config.rules:
         decisions = [
-            (roles or ("",), Decision(s.field, s.value, Reason(show_rule(rule.selector, roles, s), s.span)))
+            (roles or ("",), Decision(name, value, Reason(show_rule(rule.selector, roles, s), s.span)))
             for roles, settings in ((c.roles, c.settings) for c in rule.clauses)
             for s in settings
+            for name, value in _fields(s)
         ]
         for words in _subjects(said, rule.selector):
             for roles, decision in decisions:
                 for role in roles:
                     words.say(role, decision)
     return said
+
+
+def _fields(setting: Setting) -> Iterable[tuple[str, Value]]:
+    """Return what a setting says, field by field: `type=float16` says the family and the width."""
+    if setting.field != "type" or setting.value in tuple(Numeric):
+        return ((setting.field, setting.value),)
+    family, bits = precision(str(setting.value))
+    return (("type", family), ("bits", bits))
 
 
 def _model_input(config: Config) -> Span | None:

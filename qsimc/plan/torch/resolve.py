@@ -8,7 +8,7 @@ from qsimc.diagnostics import Report, Vendor
 from qsimc.ir.config import Config
 from qsimc.ir.quant import Calib, Round, ScaleKind, precision
 from qsimc.plan.difference import AimetError, Difference, Differences
-from qsimc.plan.plan import Decision, Mode, Reason
+from qsimc.plan.plan import PORT_DIALECT, Decision, Mode, Reason
 from qsimc.plan.rules import DEFAULT
 from qsimc.plan.torch.chains import supergroups
 from qsimc.plan.torch.channels import per_channel
@@ -23,8 +23,6 @@ from qsimc.plan.torch.sections import Sections
 from qsimc.plan.torch.state import TOOL, PortResolution, make_ports
 from qsimc.plan.torch.tie import tie
 from qsimc.plan.words import compile_words
-
-DIALECT = "aimet-torch"
 
 
 def resolve_ports(
@@ -68,7 +66,7 @@ def resolve_ports(
     return PortPlan(
         graph=graph,
         ports=complete(resolution),
-        dialect=DIALECT,
+        dialect=PORT_DIALECT,
         mode=mode,
         target=config.target,
         bare=bare(graph),

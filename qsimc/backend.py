@@ -13,7 +13,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
 from qsimc.graph import Graph, Tensor
-from qsimc.plan.plan import Kind, Plan
+from qsimc.planning.plan import Kind, Plan
 
 Batch = Mapping[str, NDArray[Any]]
 """One value per model input, by name; the first axis counts samples."""

@@ -12,7 +12,7 @@ from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
-from qsimc.plan.plan import Kind, Plan
+from qsimc.planning.plan import Kind, Plan
 from qsimc_onnx.model import OnnxModel, open_model
 
 

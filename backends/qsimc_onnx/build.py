@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from qsimc.calibrate.encoding import Encoding
 from qsimc.ir.quant import Numeric, QuantSpec
-from qsimc.plan.plan import Plan, TensorPlan
+from qsimc.planning.plan import Plan, TensorPlan
 from qsimc_onnx import functions
 from qsimc_onnx.functions import DOMAIN, KERNELS, Kernel
 from qsimc_onnx.model import OnnxModel

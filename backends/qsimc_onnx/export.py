@@ -10,7 +10,7 @@ from onnx import ModelProto
 from qsimc.calibrate.encoding import Encoding
 from qsimc.diagnostics import Diagnostic, Report, Severity
 from qsimc.ir.quant import Numeric
-from qsimc.plan.plan import Plan, TensorPlan
+from qsimc.planning.plan import Plan, TensorPlan
 from qsimc_onnx.build import cast_type, encoding_of, is_identity
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.opsets import raised

@@ -19,7 +19,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer, Wants
 from qsimc.calibrate.observers import channels_first
 from qsimc.diagnostics import Diagnostic, InputError, Severity
-from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
+from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
 from qsimc_onnx.build import instrument
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from qsimc.calibrate.encoding import Encoding
 from qsimc.diagnostics import Diagnostic, Report, Severity
 from qsimc.graph import Node
-from qsimc.plan.plan import Kind
+from qsimc.planning.plan import Kind
 from qsimc.spec.ops import operators
 from qsimc_onnx.model import OnnxModel, open_model
 from qsimc_onnx.protos import ONNX_DOMAINS

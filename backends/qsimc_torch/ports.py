@@ -14,7 +14,7 @@ from torch import nn
 
 from qsimc import entry
 from qsimc.diagnostics import Diagnostic, Report, Severity
-from qsimc.plan.torch.graph import Module, PortGraph, with_splits
+from qsimc.planning.torch.graph import Module, PortGraph, with_splits
 from qsimc_torch.example import Example, evaluating, example_of
 from qsimc_torch.ports_trace import Trace
 

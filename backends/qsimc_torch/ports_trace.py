@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from qsimc.plan.torch.graph import Call, Edge, Feed, Module, call_type
+from qsimc.planning.torch.graph import Call, Edge, Feed, Module, call_type
 from qsimc.spec.torch_classes import torch_classes
 
 _Value: TypeAlias = "Edge | _Scope | tuple[_Value, ...]"

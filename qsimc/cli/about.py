@@ -17,7 +17,7 @@ from qsimc.cli.output import product
 from qsimc.cli.status import BUG, FINDINGS, INTERRUPTED, OK, USAGE
 from qsimc.diagnostics import did_you_mean
 from qsimc.ir.quant import Calib
-from qsimc.plan.plan import Mode
+from qsimc.planning.plan import Mode
 from qsimc.render import RENDERERS
 
 _STYLE = click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)

@@ -116,7 +116,7 @@ def _session(config: str, model: str, chosen: Choices, format: str | None) -> It
 def _rendered(made: Session | PortSession, style: str, output: str | None) -> Iterable[str]:
     """Return a plan in one of the styles of `qsimc plan`, in pieces."""
     if style == "json":
-        from qsimc.plan.dump import plan_text
+        from qsimc.planning.dump import plan_text
 
         config = {"path": made.config.source.path, "format": made.config.format}
         return plan_text(made.plan, config=config, model=made.reference)
@@ -160,8 +160,8 @@ def why(
     qsimc why config.json --model m.onnx conv1.weight bits
     """
     from qsimc.pipeline.plan import choices
-    from qsimc.plan.why import render
-    from qsimc.plan.why import why as explain
+    from qsimc.planning.why import render
+    from qsimc.planning.why import why as explain
 
     announce(model)
     with _session(config, model, choices(act, param, calib, mode), format) as made:

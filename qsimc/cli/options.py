@@ -9,7 +9,7 @@ import click
 
 from qsimc import formats
 from qsimc.ir.quant import Calib, precision
-from qsimc.plan.plan import Mode
+from qsimc.planning.plan import Mode
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -17,7 +17,7 @@ from qsimc.encodings.entry import EncodingsFile, Entry, Granularity, Layout, Sec
 from qsimc.encodings.write import document
 from qsimc.ir.config import Value
 from qsimc.ir.quant import Calib, Numeric
-from qsimc.plan.plan import Kind, Plan, TensorPlan
+from qsimc.planning.plan import Kind, Plan, TensorPlan
 
 VERSIONS = ("0.6.1", "1.0.0", "2.0.0", "2.1.0")
 

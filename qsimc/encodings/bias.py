@@ -11,7 +11,7 @@ from qsimc.calibrate.accumulator import Constant, carrier, linears
 from qsimc.calibrate.aimet_ranges import minimum_scale
 from qsimc.encodings.entry import Entry, Granularity, Section
 from qsimc.ir.quant import Numeric
-from qsimc.plan.plan import Plan
+from qsimc.planning.plan import Plan
 from qsimc.spec.ops import operators
 
 BITS = 32

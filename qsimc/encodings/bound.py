@@ -9,7 +9,7 @@ from qsimc.diagnostics import Diagnostic, Severity, did_you_mean
 from qsimc.encodings.document import Document
 from qsimc.encodings.entry import EncodingsFile, Entry, Granularity, Layout, Section
 from qsimc.graph import Tensor
-from qsimc.plan.plan import Kind, Plan
+from qsimc.planning.plan import Kind, Plan
 
 
 @dataclass(frozen=True, slots=True)

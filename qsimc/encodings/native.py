@@ -11,7 +11,7 @@ import numpy as np
 from qsimc.calibrate.encoding import Encoding, Numerics
 from qsimc.encodings.entry import Entry, Granularity, Path
 from qsimc.encodings.values import MalformedError, flag, numbers, record, required, unknown, whole
-from qsimc.plan.plan import Plan
+from qsimc.planning.plan import Plan
 
 FORMAT_VERSION = "1.0"
 

@@ -16,8 +16,8 @@ from qsimc.calibrate.ranges import fixed_range
 from qsimc.calibrate.sketch import Sketch
 from qsimc.diagnostics import Diagnostic, InputError, Severity
 from qsimc.ir.quant import Numeric, QuantSpec
-from qsimc.plan.plan import Decision, Kind, Mode, Plan, Reason, TensorPlan
-from qsimc.plan.rules import INFINITE
+from qsimc.planning.plan import Decision, Kind, Mode, Plan, Reason, TensorPlan
+from qsimc.planning.rules import INFINITE
 
 Seen = Callable[[int], None]
 

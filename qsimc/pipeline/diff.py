@@ -9,11 +9,11 @@ from qsimc.ir.config import Config
 from qsimc.pipeline.check import examined
 from qsimc.pipeline.plan import Choices, opened, resolve_on, stop_on_errors
 from qsimc.pipeline.ports import capture_graph, resolve_graph
-from qsimc.plan.compare import FieldDifference, TensorDifference, compare_plans
-from qsimc.plan.config_diff import RuleDifference, compare_configs
-from qsimc.plan.plan import PORT_DIALECT, Plan
-from qsimc.plan.torch.match import compare_placements
-from qsimc.plan.torch.plan import PortPlan
+from qsimc.planning.compare import FieldDifference, TensorDifference, compare_plans
+from qsimc.planning.config_diff import RuleDifference, compare_configs
+from qsimc.planning.plan import PORT_DIALECT, Plan
+from qsimc.planning.torch.match import compare_placements
+from qsimc.planning.torch.plan import PortPlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from qsimc.data import Data, open_data
 from qsimc.diagnostics import Diagnostic, InputError, Severity, in_order
 from qsimc.outputs import safe_name
 from qsimc.pipeline.results import Saved, saved
-from qsimc.plan.plan import Kind
+from qsimc.planning.plan import Kind
 
 Values = Mapping[str, NDArray[Any]]
 

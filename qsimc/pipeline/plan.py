@@ -15,8 +15,8 @@ from qsimc.entry import split_reference
 from qsimc.ir.config import Config
 from qsimc.ir.quant import Calib, precision
 from qsimc.pipeline.check import examined
-from qsimc.plan.plan import PORT_DIALECT, Mode, Plan
-from qsimc.plan.resolve import resolve
+from qsimc.planning.plan import PORT_DIALECT, Mode, Plan
+from qsimc.planning.resolve import resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

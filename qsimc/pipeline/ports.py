@@ -14,10 +14,10 @@ from qsimc.entry import split_reference
 from qsimc.ir.config import Config
 from qsimc.pipeline.check import examined
 from qsimc.pipeline.plan import Choices, not_installed, stop_on_errors
-from qsimc.plan.plan import PORT_DIALECT, Plan
-from qsimc.plan.torch.graph import PortGraph
-from qsimc.plan.torch.plan import PortPlan
-from qsimc.plan.torch.resolve import resolve_ports
+from qsimc.planning.plan import PORT_DIALECT, Plan
+from qsimc.planning.torch.graph import PortGraph
+from qsimc.planning.torch.plan import PortPlan
+from qsimc.planning.torch.resolve import resolve_ports
 
 PortCapture: TypeAlias = Callable[[str, Report], PortGraph | None]
 

@@ -24,8 +24,8 @@ from qsimc.pipeline.calibrate import Calibration, Seen, calibrate
 from qsimc.pipeline.plan import Choices, Session, choices, session
 from qsimc.pipeline.report import run_report
 from qsimc.pipeline.statistics import write_statistics
-from qsimc.plan.dump import plan_text
-from qsimc.plan.plan import Plan
+from qsimc.planning.dump import plan_text
+from qsimc.planning.plan import Plan
 
 PLAN = "plan.json"
 ENCODINGS = "encodings.json"

@@ -15,7 +15,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.sketch import Sketch as Sample
 from qsimc.pipeline.calibrate import Calibration
 from qsimc.pipeline.plan import Session
-from qsimc.plan.plan import Kind
+from qsimc.planning.plan import Kind
 from qsimc.report.data import About, Sizes, Sketch
 from qsimc.report.html import report_html
 from qsimc.report.rows import report_data

@@ -17,8 +17,8 @@ from qsimc.lock import file_digest
 from qsimc.outputs import LOCK
 from qsimc.pipeline.plan import installed_backend, opened
 from qsimc.pipeline.quantize import ENCODINGS, PLAN
-from qsimc.plan.dump import read_plan
-from qsimc.plan.plan import Plan
+from qsimc.planning.dump import read_plan
+from qsimc.planning.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qsimc.ir.config import Config, Value, show_value
-from qsimc.plan.compare import FieldDifference, TensorDifference
-from qsimc.plan.config_diff import RuleDifference
-from qsimc.plan.plan import Reason
+from qsimc.planning.compare import FieldDifference, TensorDifference
+from qsimc.planning.config_diff import RuleDifference
+from qsimc.planning.plan import Reason
 from qsimc.render.text import printable
 
 _COLORS = {"-": "31", "+": "32"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-from qsimc.plan.plan import Plan, Reason, TensorPlan
+from qsimc.planning.plan import Plan, Reason, TensorPlan
 from qsimc.render.text import printable
 
 _HEAD = ("tensor", "role", "op", "type", "scheme", "per channel", "range", "shares", "decided by")

@@ -8,7 +8,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from qsimc.calibrate.encoding import Encoding
-from qsimc.plan.plan import Kind, Mode
+from qsimc.planning.plan import Kind, Mode
 
 
 class Sketch(Protocol):

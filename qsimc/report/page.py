@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from qsimc.plan.plan import Kind
+from qsimc.planning.plan import Kind
 from qsimc.report import svg
 from qsimc.report.bands import FAIR, POOR, band, worst_first
 from qsimc.report.data import Metric, ReportData, Row, Sizes

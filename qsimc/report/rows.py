@@ -10,7 +10,7 @@ import numpy as np
 from qsimc.calibrate.encoding import Encoding
 from qsimc.ir.config import Value, show_setting
 from qsimc.ir.quant import FIELDS, QuantSpec
-from qsimc.plan.plan import Plan, Reason, TensorPlan
+from qsimc.planning.plan import Plan, Reason, TensorPlan
 from qsimc.report.data import About, Decided, Grid, Histogram, Metric, ReportData, Row, Ruling, Sizes, Sketch
 
 BINS = 96

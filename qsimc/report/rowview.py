@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qsimc.plan.plan import Kind
+from qsimc.planning.plan import Kind
 from qsimc.report import svg
 from qsimc.report.bands import band
 from qsimc.report.data import Decided, Grid, Histogram, Row, Ruling

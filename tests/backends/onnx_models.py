@@ -15,7 +15,7 @@ from qsimc_onnx.model import OnnxModel, open_model
 
 from qsimc.calibrate.encoding import Encoding, Numerics
 from qsimc.ir.quant import Numeric, QuantSpec
-from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
+from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
 
 INT8 = QuantSpec(enabled=True, type=Numeric.INT, bits=8)
 FLOAT16 = QuantSpec(enabled=True, type=Numeric.FLOAT, bits=16)

@@ -16,7 +16,7 @@ from qsimc_onnx.read_qdq import read_qdq
 import qsimc
 from qsimc.calibrate.encoding import Encoding
 from qsimc.diagnostics import Diagnostic
-from qsimc.plan.plan import Kind
+from qsimc.planning.plan import Kind
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "aimet_encodings_files"

@@ -10,10 +10,10 @@ from qsimc_torch.ports import capture_ports
 from torch import Tensor, nn
 
 from qsimc.diagnostics import Diagnostic
-from qsimc.plan.plan import Mode
-from qsimc.plan.torch.graph import PortGraph
-from qsimc.plan.torch.resolve import resolve_ports
-from qsimc.plan.why import why
+from qsimc.planning.plan import Mode
+from qsimc.planning.torch.graph import PortGraph
+from qsimc.planning.torch.resolve import resolve_ports
+from qsimc.planning.why import why
 from tests.backends import torch_models
 from tests.unit.torch_plans import (
     CONFIGS,

@@ -17,8 +17,8 @@ from qsimc.diagnostics import Diagnostic
 from qsimc.formats import read
 from qsimc.graph import Graph
 from qsimc.ir.config import Config
-from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
-from qsimc.plan.resolve import resolve
+from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
+from qsimc.planning.resolve import resolve
 from qsimc.source import Source
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from qsimc.formats import read
 from qsimc.ir.config import Config
 from qsimc.pipeline.diff import ConfigDiff, Side, diff
 from qsimc.pipeline.plan import Choices
-from qsimc.plan.config_diff import compare_configs
-from qsimc.plan.plan import Mode
+from qsimc.planning.config_diff import compare_configs
+from qsimc.planning.plan import Mode
 from qsimc.source import Source
 
 MODEL = str(Path(__file__).resolve().parents[2] / "demo" / "digits.onnx")

@@ -16,8 +16,8 @@ from qsimc.diagnostics import Diagnostic
 from qsimc.encodings.aimet import aimet_document
 from qsimc.pipeline.calibrate import calibrate
 from qsimc.pipeline.plan import choices, session
-from qsimc.plan.plan import Plan
-from qsimc.plan.resolve import resolve
+from qsimc.planning.plan import Plan
+from qsimc.planning.resolve import resolve
 from tests.unit.plans import SHARED, config_of, plan_of
 
 DATA = Path(__file__).parents[1] / "data" / "aimet_encodings_files"

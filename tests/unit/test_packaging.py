@@ -56,3 +56,14 @@ def test_the_wheel_checks_a_config_away_from_the_checkout(wheel: zipfile.ZipFile
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_public_names_are_what_they_say_whatever_was_imported_before() -> None:
+    script = (
+        "import importlib, pkgutil, qsimc\n"
+        "for m in pkgutil.walk_packages(qsimc.__path__, 'qsimc.'):\n"
+        "    if m.name != 'qsimc.__main__': importlib.import_module(m.name)\n"
+        "assert all(hasattr(qsimc, n) for n in qsimc.__all__)\n"
+        "assert all(callable(getattr(qsimc, n)) for n in qsimc.__all__ if n != '__version__')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

@@ -15,8 +15,8 @@ from qsimc_onnx.graph import read_graph
 from qsimc import explain
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.pipeline.check import check, read
-from qsimc.plan.plan import Mode
-from qsimc.plan.resolve import resolve
+from qsimc.planning.plan import Mode
+from qsimc.planning.resolve import resolve
 
 ROOT = Path(__file__).parents[2]
 CODES = explain.codes("diagnostics")
@@ -154,7 +154,7 @@ def test_an_example_that_is_not_run_shows_its_finding(code: str) -> None:
 def test_every_builtin_rule_has_a_page_and_every_page_a_rule() -> None:
     ids = {
         rule
-        for path in (ROOT / "qsimc/plan").rglob("rules.py")
+        for path in (ROOT / "qsimc/planning").rglob("rules.py")
         for rule in re.findall(r'"([a-z]+-[a-z-]+)"', path.read_text(encoding="utf-8"))
     }
     assert sorted(ids) == list(explain.codes("rules"))

@@ -9,8 +9,8 @@ import pytest
 from qsimc import resources
 from qsimc.diagnostics import Severity
 from qsimc.ir.quant import FIELDS, Calib, Numeric, Round
-from qsimc.plan.plan import Kind, Mode
-from qsimc.plan.rules import IDS
+from qsimc.planning.plan import Kind, Mode
+from qsimc.planning.rules import IDS
 from qsimc.spec.ops import operators
 from tests.unit.plans import outcome, plan_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qsimc.plan.resolve import resolve
-from qsimc.plan.why import render, why
+from qsimc.planning.resolve import resolve
+from qsimc.planning.why import render, why
 from tests.unit.plans import SHIPPED, config_of, graph_of, plan_of, read_model
 from tests.unit.test_plan import CONCAT, CONV_RELU, ON
 

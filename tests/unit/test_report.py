@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qsimc.calibrate.encoding import Encoding
 from qsimc.graph import Graph
 from qsimc.ir.quant import Calib, Numeric, QuantSpec, Round
-from qsimc.plan.plan import Decision, Kind, Mode, Plan, Reason, TensorPlan
+from qsimc.planning.plan import Decision, Kind, Mode, Plan, Reason, TensorPlan
 from qsimc.report import svg, text
 from qsimc.report.bands import band
 from qsimc.report.data import About, Grid, Metric, ReportData, Sizes

@@ -16,14 +16,14 @@ from qsimc import explain, resources
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.formats import read
 from qsimc.ir.config import Config
-from qsimc.plan.dump import plan_text, read_plan
-from qsimc.plan.plan import Kind, Mode
-from qsimc.plan.torch import rules
-from qsimc.plan.torch.facts import port_graph_from_facts
-from qsimc.plan.torch.graph import Call, Edge, Feed, Module, PortGraph, call_type, with_splits
-from qsimc.plan.torch.plan import PortPlan
-from qsimc.plan.torch.resolve import resolve_ports
-from qsimc.plan.why import why
+from qsimc.planning.dump import plan_text, read_plan
+from qsimc.planning.plan import Kind, Mode
+from qsimc.planning.torch import rules
+from qsimc.planning.torch.facts import port_graph_from_facts
+from qsimc.planning.torch.graph import Call, Edge, Feed, Module, PortGraph, call_type, with_splits
+from qsimc.planning.torch.plan import PortPlan
+from qsimc.planning.torch.resolve import resolve_ports
+from qsimc.planning.why import why
 from qsimc.source import Source
 from qsimc.spec.operators import names
 from qsimc.spec.torch_classes import TorchClass, TorchClasses, torch_classes
@@ -358,7 +358,7 @@ def test_a_model_output_that_is_read_is_one_in_fixed_mode_only() -> None:
 
 
 def test_every_rule_that_a_plan_of_ports_may_name_is_listed_and_has_a_page() -> None:
-    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "qsimc/plan/torch").glob("*.py"))
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "qsimc/planning/torch").glob("*.py"))
     spelled = {rule for text in sources for rule in re.findall(r'"(aimet-torch-[a-z-]+)"', text)}
     assert spelled | {rules.TIE} == set(rules.IDS)
     assert set(rules.IDS) <= set(explain.codes("rules"))

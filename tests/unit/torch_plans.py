@@ -14,10 +14,10 @@ from qsimc.diagnostics import Diagnostic
 from qsimc.formats import read
 from qsimc.ir.config import Config
 from qsimc.ir.quant import Numeric
-from qsimc.plan.plan import Mode, TensorPlan
-from qsimc.plan.torch.facts import port_graph_from_facts
-from qsimc.plan.torch.graph import PortGraph
-from qsimc.plan.torch.resolve import resolve_ports
+from qsimc.planning.plan import Mode, TensorPlan
+from qsimc.planning.torch.facts import port_graph_from_facts
+from qsimc.planning.torch.graph import PortGraph
+from qsimc.planning.torch.resolve import resolve_ports
 from qsimc.source import Source
 
 ROOT = Path(__file__).parents[2]

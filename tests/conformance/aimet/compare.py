@@ -15,8 +15,8 @@ from qsimc_onnx.graph import read_graph
 
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.pipeline.check import examined
-from qsimc.plan.plan import Kind, Mode, Plan, TensorPlan
-from qsimc.plan.resolve import resolve
+from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
+from qsimc.planning.resolve import resolve
 from tests.conformance.aimet.client import Answer, Pair
 from tests.conformance.aimet.worker import COLUMNS
 

@@ -1,0 +1,128 @@
+"""Config and port graph to plan, as aimet_torch 2.42 resolves them: quantizers on module ports, one pass per step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qsimc.diagnostics import Report, Vendor
+from qsimc.ir.config import Config
+from qsimc.ir.quant import Calib, Round, ScaleKind, precision
+from qsimc.planning.difference import AimetError, Difference, Differences
+from qsimc.planning.plan import PORT_DIALECT, Decision, Mode, Reason
+from qsimc.planning.rules import DEFAULT
+from qsimc.planning.torch.chains import supergroups
+from qsimc.planning.torch.channels import per_channel
+from qsimc.planning.torch.complete import bare, complete
+from qsimc.planning.torch.exceptions import hardware, scalars
+from qsimc.planning.torch.graph import PortGraph
+from qsimc.planning.torch.names import Entries
+from qsimc.planning.torch.plan import PortPlan
+from qsimc.planning.torch.realise import realise
+from qsimc.planning.torch.reuse import drop_reused
+from qsimc.planning.torch.sections import Sections
+from qsimc.planning.torch.state import TOOL, PortResolution, make_ports
+from qsimc.planning.torch.tie import tie
+from qsimc.planning.words import compile_words
+
+
+def resolve_ports(
+    config: Config,
+    graph: PortGraph,
+    report: Report,
+    *,
+    act: str = "int8",
+    param: str = "int8",
+    calib: Calib = Calib.MINMAX,
+    percentile: float | None = None,
+    mode: Mode = Mode.FIXED,
+) -> PortPlan | None:
+    """Return what happens to each port of a model's modules, None after reporting an error.
+
+    In vendor mode AIMET's verdict to the letter, its exceptions included; in fixed mode the work goes on
+    where AIMET fails, with a warning for each such place.
+
+    Args:
+        act, param: precisions of activations and parameters, which AIMET's configs do not state.
+        calib, percentile: how ranges are estimated.
+
+    Raises:
+        ValueError: `act` or `param` is not a precision.
+    """
+    common = tuple(_common(calib, percentile))
+    differences = Differences(mode)
+    resolution = PortResolution(
+        graph=graph,
+        said=compile_words(config),
+        differences=differences,
+        ports=make_ports(graph, (*_precision("act", act), *common), (*_precision("param", param), *common)),
+    )
+    try:
+        _check_classes(resolution)
+        _run(resolution)
+    except AimetError as stop:
+        report(stop.diagnostic)
+        return None
+    differences.flush(report)
+    return PortPlan(
+        graph=graph,
+        ports=complete(resolution),
+        dialect=PORT_DIALECT,
+        mode=mode,
+        target=config.target,
+        bare=bare(graph),
+    )
+
+
+def _run(resolution: PortResolution) -> None:
+    """Run every pass, in AIMET's order: a later one outranks an earlier one."""
+    entries = Entries(resolution)
+    sections = Sections(resolution, entries)
+    sections.defaults()
+    sections.named_params()
+    sections.op_types()
+    sections.module_names()
+    supergroups(resolution)
+    sections.model_input()
+    sections.model_output()
+    per_channel(resolution, entries)
+    hardware(resolution)
+    scalars(resolution)
+    realise(resolution)
+    drop_reused(resolution)
+    tie(resolution)
+
+
+def _check_classes(resolution: PortResolution) -> None:
+    """Report modules of the user's own classes, for which AIMET has no quantized module."""
+    for module in resolution.graph.modules.values():
+        if module.known:
+            continue
+        difference = Difference(
+            code="Q0536",
+            name="unknown-module-class",
+            message=f"`{module.name}` is a `{module.cls}`, which AIMET's torch half does not know",
+            aimet="AIMET's torch half stops at a module without parts whose class nobody has registered with it",
+            instead="qsimc quantizes it like an ordinary module, with one port per argument and result",
+            helps=("build it from PyTorch's or AIMET's modules",),
+            vendor=Vendor(TOOL, "RuntimeError", f"The quantized module definition of {module.cls} is not registered."),
+        )
+        resolution.differences.fails(("Q0536", module.cls), difference)
+
+
+def _precision(option: str, word: str) -> Iterator[Decision]:
+    family, bits = precision(word)
+    reason = Reason(f"--{option} {word}")
+    yield Decision("type", family, reason)
+    yield Decision("bits", bits, reason)
+
+
+def _common(calib: Calib, percentile: float | None) -> Iterator[Decision]:
+    """Yield the decisions with which every quantizer begins."""
+    for name in ("enabled", "symmetric", "narrow_range", "unsigned_symmetric", "per_channel"):
+        yield Decision(name, False, DEFAULT)
+    for name in ("range", "reduce"):
+        yield Decision(name, None, DEFAULT)
+    yield Decision("scale", ScaleKind.FLOAT, DEFAULT)
+    yield Decision("round", Round.HALF_EVEN, DEFAULT)
+    yield Decision("calib", calib, Reason(f"--calib {calib.value}"))
+    yield Decision("percentile", percentile, DEFAULT if percentile is None else Reason(f"--percentile {percentile:g}"))

@@ -71,7 +71,7 @@ def qsimc_command() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
     # What a command makes lives until it ends; looking for garbage often would be a fifth of a large plan's time.
-    gc.set_threshold(200_000, 20, 20)
+    gc.set_threshold(2_000_000, 20, 20)
     try:
         status = qsimc_command.main(args=list(arguments), prog_name="qsimc", standalone_mode=False)
         sys.stdout.flush()

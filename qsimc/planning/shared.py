@@ -15,7 +15,13 @@ def shared_weights(resolution: Resolution) -> None:
     """Check that a weight of Conv, ConvTranspose, Gemm or MatMul is read by operators of its type only."""
     weights = [q.tensor for site in resolution.sites for q, role in site.params if role == "weight"]
     # A weight is named, and its readers are counted, once for each operator that has it as a weight.
-    readers = {tensor: _readers(resolution.graph, tensor) * times for tensor, times in Counter(weights).items()}
+    counted = {
+        tensor: times
+        for tensor, times in Counter(weights).items()
+        if times > 1 or _may_be_shared(resolution.graph, tensor)
+    }
+    weights = [tensor for tensor in weights if tensor in counted]
+    readers = {tensor: _readers(resolution.graph, tensor) * times for tensor, times in counted.items()}
     refused = [tensor for tensor in weights if _conflict(readers[tensor])]
     if not refused:
         return
@@ -31,6 +37,12 @@ def shared_weights(resolution: Resolution) -> None:
         vendor=Vendor(TOOL, "RuntimeError", _text(refused, readers)),
     )
     resolution.differences.fails("Q0537", difference)
+
+
+def _may_be_shared(graph: Graph, tensor: str) -> bool:
+    """Say whether a weight can have several readers: most have one, and need no search."""
+    readers = graph.consumers.get(tensor, ())
+    return len(readers) > 1 or any(node.op in ("Transpose", "Identity") for node in readers)
 
 
 def _readers(graph: Graph, tensor: str) -> list[Node]:

@@ -43,7 +43,8 @@ def product(content: str | Iterable[str], output: str | None) -> None:
     if output is None or output == "-":
         encoding = sys.stdout.encoding or "utf-8"
         for piece in pieces:
-            sys.stdout.write(piece.encode(encoding, "backslashreplace").decode(encoding))
+            sayable = piece if piece.isascii() else piece.encode(encoding, "backslashreplace").decode(encoding)
+            sys.stdout.write(sayable)
         return
     from qsimc.outputs import write_atomic
 

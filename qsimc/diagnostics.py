@@ -49,11 +49,15 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """What the vendor's own tool prints for the same mistake, so that people can search for it."""
+    """What the vendor's own tool prints for the same mistake, so that people can search for it.
+
+    `order` is set where the tool stops at its first mistake: the smallest of a configuration is that one.
+    """
 
     tool: str
     id: str
     text: str
+    order: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,31 @@ def in_order(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
         return d.file, d.labels[0].span.start if d.labels else -1, d.code, d.message
 
     return sorted(findings, key=key)
+
+
+def first_complaint(findings: Iterable[Diagnostic]) -> Diagnostic | None:
+    """Return the finding that the vendor's tool itself would print first, None if it would go on without a word.
+
+    What is no JSON comes before everything else.  A tool that reports all of its findings has no first one: then
+    the first in the given order is taken.
+    """
+    said = [d for d in findings if d.severity is Severity.ERROR and (d.vendor is not None or _is_syntax(d))]
+    return min(said, key=_complaint_order, default=None)
+
+
+def in_vendor_order(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return findings with the vendor's first complaint at the head, and the others as `in_order` has them."""
+    ordered = in_order(findings)
+    first = first_complaint(ordered)
+    return ordered if first is None else [first, *(d for d in ordered if d is not first)]
+
+
+def _complaint_order(d: Diagnostic) -> tuple[int, ...]:
+    return (0,) if _is_syntax(d) else (1, *(d.vendor.order if d.vendor else ()))
+
+
+def _is_syntax(d: Diagnostic) -> bool:
+    return d.code.startswith("Q01")
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str | None:

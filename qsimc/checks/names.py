@@ -1,6 +1,6 @@
 """Names that mean nothing: operators, parameters, hardware versions and graph passes.
 
-AIMET accepts every such name in silence, and the rule then never applies.
+AIMET and vai_q_pytorch accept every such name in silence, and the rule then never applies.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ HARDWARE = ("V66", "V68", "V69", "V73", "V75", "V79", "V81", "V85")
 
 def check(config: Config, report: Report) -> None:
     """Report names that no operator, parameter, chip or pass has."""
-    known = (*operators.names("onnx"), *operators.names("aimet_torch"))
+    vitis = config.dialect == "vitis"
+    known = operators.names("vitis") if vitis else (*operators.names("onnx"), *operators.names("aimet_torch"))
     for name, span in _operators(config):
-        if name not in known:
+        # vai_q_pytorch looks at what follows the last dot: `torch.nn.Conv2d` is `Conv2d`.
+        if (name.rpartition(".")[2] if vitis else name) not in known:
             report(_unknown("Q0206", "unknown-operator", f"no operator is called `{name}`", name, span, known))
     for rule in config.rules:
         for clause in rule.clauses:

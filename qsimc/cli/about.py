@@ -64,14 +64,16 @@ def _page(code: str) -> pages.Page:
 @click.argument("name", required=False)
 @options.output_option
 def targets(name: str | None, output: str | None) -> int:
-    """List the built-in configurations, or print one.
+    """List the built-in configurations and the hardware targets, or print one.
 
     \b
     qsimc targets
     qsimc targets aimet:default
+    qsimc targets vitis-dpu
     """
     if name is None:
-        product("".join(f"{known:<20} {builtin.title(known)}\n" for known in builtin.names()), output)
+        listed = (*builtin.names(), *builtin.hardware())
+        product("".join(f"{known:<20} {builtin.title(known)}\n" for known in listed), output)
         return OK
     try:
         product(builtin.source(name).text, output)
@@ -107,7 +109,7 @@ def _capabilities() -> dict[str, Any]:
         "format_version": "1.0",
         "qsimc": qsimc.__version__,
         "formats": list(formats.names()),
-        "targets": list(builtin.names()),
+        "targets": [*builtin.names(), *builtin.hardware()],
         "backends": sorted(entry.name for entry in entry_points(group="qsimc.backends")),
         "captures": sorted(entry.name for entry in entry_points(group="qsimc.captures")),
         "calib": [str(c) for c in Calib],

@@ -47,6 +47,7 @@ def check(
 
     \b
     qsimc check config.json
+    qsimc check config.json --target vitis-dpu
     qsimc check *.json --format sarif --output findings.sarif
     """
     from qsimc.pipeline.check import check as run

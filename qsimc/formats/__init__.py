@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qsimc.diagnostics import Diagnostic, Report, Severity
+from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.formats import keyed, qtypes
 from qsimc.ir.config import Config
 from qsimc.source import Source
@@ -47,10 +47,15 @@ def read(source: Source, report: Report, format: str | None = None) -> Config | 
         return None
     found = format or _recognised(document)
     if found is None:
-        report(_unrecognised(source))
+        report(_of_another_tool(source, document) or _unrecognised(source))
         return None
     if found == QTYPES:
         return qtypes.read(source, document, report)
+    if found == "vitis":
+        # Imported here, as above: only this vendor's files need it.
+        from qsimc.formats import vitis
+
+        return vitis.read(keymap.load(found), source, document, report)
     return keyed.read(keymap.load(found), source, document, report)
 
 
@@ -59,6 +64,28 @@ def _recognised(document: json.Json) -> str | None:
     if qtypes.recognises(document):
         return QTYPES
     return next((name for name in keymap.names() if keyed.recognises(keymap.load(name), document)), None)
+
+
+_TENSORFLOW = (
+    "quantize_registry_config", "quantize_pipeline_config", "optimize_pipeline_config", "bfloat16_op_supported"
+)  # fmt: skip
+"""Top-level keys of the strategy files of vai_q_tensorflow2."""
+
+
+def _of_another_tool(source: Source, document: json.Json) -> Diagnostic | None:
+    """Return what to say of a file that is known to be no configuration that qsimc reads."""
+    keys = [m for m in document.members if m.key in _TENSORFLOW] if isinstance(document, json.Object) else []
+    if not keys:
+        return None
+    return Diagnostic(
+        code="Q0109",
+        name="tensorflow-strategy",
+        severity=Severity.ERROR,
+        message="this is a quantize strategy of vai_q_tensorflow2, which is another tool than vai_q_pytorch",
+        labels=(Label(keys[0].key_span),),
+        notes=("the two share a name and no keys: strategies speak of Keras layers and graph passes",),
+        helps=("write the settings as a vai_q_pytorch configuration, or as .qsim",),
+    )
 
 
 def _unrecognised(source: Source) -> Diagnostic:

@@ -7,37 +7,13 @@ problem, so that the rest of the file is still read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from qsimc.diagnostics import Edit, Fix, did_you_mean
+from qsimc.formats import vitis_codecs
+from qsimc.formats.decoded import Codec, Decoded, Problem
 from qsimc.ir.config import Value
 from qsimc.source import Span
 from qsimc.syntax.json import Array, Json, Object, Scalar, kind
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a value.  `vendor` is the vendor's own text, None where it takes the value in silence."""
-
-    message: str
-    span: Span
-    pointer: str = ""
-    helps: tuple[str, ...] = ()
-    fixes: tuple[Fix, ...] = ()
-    vendor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The neutral value (None: there is none to go on with) and the problems met on the way."""
-
-    value: Value
-    problems: tuple[Problem, ...] = ()
-
-
-Codec: TypeAlias = Callable[[Json], Decoded]
 
 
 def _bad(problem: Problem) -> Decoded:
@@ -216,4 +192,5 @@ CODECS: dict[str, Codec] = {
     "range": limits,
     "kernels": kernels,
     "op_kernels": op_kernels,
+    **vitis_codecs.CODECS,
 }

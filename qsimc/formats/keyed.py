@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, Vendor, did_you_mean
-from qsimc.formats.codecs import CODECS, Problem
+from qsimc.formats.codecs import CODECS
+from qsimc.formats.decoded import Problem
 from qsimc.ir.config import Clause, Config, Fusion, Option, Rule, Setting, Value
-from qsimc.ir.select import Boundary, Chain, Everything, OpType, Selector
+from qsimc.ir.select import Boundary, Chain, Everything, NodeName, OpType, Selector
 from qsimc.source import Source, Span
 from qsimc.spec.keymap import KeyTable, Place, Row
-from qsimc.syntax.json import Array, Json, Member, Object, kind
+from qsimc.syntax.json import Array, Json, Member, Object, Scalar, kind
 
 
 @dataclass(slots=True)
@@ -28,6 +29,10 @@ class _Draft:
             self.clauses[-1][1].append(setting)
         else:
             self.clauses.append((roles, [setting], span))
+
+    def add_empty(self, roles: tuple[str, ...], span: Span) -> None:
+        """Add a clause that says nothing: naming a tensor can matter."""
+        self.clauses.append((roles, [], span))
 
     def rule(self) -> Rule:
         clauses = tuple(Clause(roles, tuple(settings), span) for roles, settings, span in self.clauses)
@@ -50,6 +55,8 @@ def read(table: KeyTable, source: Source, document: Json, report: Report) -> Con
         options=tuple(reader.options),
         rules=tuple(draft.rule() for draft in reader.drafts),
         fusions=tuple(reader.fusions),
+        target=reader.target,
+        target_span=reader.target_span,
     )
 
 
@@ -60,6 +67,8 @@ class _Reader:
         self.drafts: list[_Draft] = []
         self.options: list[Option] = []
         self.fusions: list[Fusion] = []
+        self.target: str | None = None
+        self.target_span: Span | None = None
 
     def walk(
         self, place: Place, value: Json, pointer: str, draft: _Draft | None, captured: Mapping[str, Member]
@@ -72,7 +81,7 @@ class _Reader:
                 self._wrong_section(place, value, pointer, "an array", "array")
                 return
             for index, item in enumerate(value.items):
-                self.walk(place.items, item, f"{pointer}/{index}", draft, captured)
+                self.walk(place.items, item, f"{pointer}/{index}", self._entry(place.items, item) or draft, captured)
         elif not isinstance(value, Object):
             self._wrong_section(place, value, pointer, "an object", "object")
         else:
@@ -81,6 +90,8 @@ class _Reader:
     def _object(
         self, place: Place, value: Object, pointer: str, draft: _Draft | None, captured: Mapping[str, Member]
     ) -> None:
+        if draft is not None and place.role and not value.members:
+            draft.add_empty((place.role,), value.span)
         # Of equal keys the last one counts, as for every vendor's json.load; the parser has reported it.
         last = {member.key: member for member in value.members}
         if missing := [key for key in place.required if key not in last]:
@@ -110,15 +121,31 @@ class _Reader:
         self.drafts.append(draft)
         return draft
 
+    def _entry(self, place: Place, item: Json) -> _Draft | None:
+        """Begin the rule of an object in an array, which names its own subject; one that names none is left out."""
+        if place.subject is None or not isinstance(item, Object):
+            return None
+        selector = entry_selector(place, item)
+        draft = _Draft(selector or Everything(), item.span)
+        if selector is not None:
+            self.drafts.append(draft)
+        return draft
+
     def _leaf(self, row: Row, value: Json, pointer: str, draft: _Draft | None, captured: Mapping[str, Member]) -> None:
         decoded = CODECS[row.codec](value)
         for problem in decoded.problems:
             self._bad_value(problem, pointer)
-        if decoded.value is None:
+        # With defaults under it, what cannot be read must not look like what was not said.
+        unknown = bool(decoded.problems) and not any(p.absent for p in decoded.problems) and not self.table.schema
+        if decoded.value is None and not (unknown and draft is not None and row.codec != "kinds"):
             return
         if row.limit is not None and decoded.value not in row.limit.values:
             self._refused(row, decoded.value, value.span, pointer)
-        if row.where == "option":
+        if row.where == "entry":
+            return
+        if row.where == "target":
+            self._target(str(decoded.value), value.span, pointer)
+        elif row.where == "option":
             self.options.append(Option(row.field, decoded.value, value.span))
         elif row.where == "fuse":
             assert isinstance(decoded.value, tuple)
@@ -126,18 +153,49 @@ class _Reader:
             self.fusions.append(Fusion(Chain(steps), value.span))
         else:
             assert draft is not None, f"no rule begins above {row.path}"
+            if row.codec == "kinds":
+                self._kinds(draft, decoded.value, value.span, pointer)
+                return
             setting = Setting(row.field, decoded.value, value.span, pointer)
             if named := captured.get(row.role):
                 draft.add((named.key,), setting, named.key_span)
             else:
                 draft.add((row.role,) if row.role else (), setting, value.span)
 
+    def _kinds(self, draft: _Draft, roles: Value, span: Span, pointer: str) -> None:
+        """Switch on the tensors of a list."""
+        assert isinstance(roles, tuple)
+        draft.add(tuple(map(str, roles)), Setting("enabled", True, span, pointer), span)
+
+    def _target(self, device: str, span: Span, pointer: str) -> None:
+        if device in self.table.devices:
+            self.target, self.target_span = self.table.devices[device], span
+            return
+        near = did_you_mean(device, tuple(self.table.devices))
+        known = ", ".join(f'`"{name}"`' for name in self.table.devices)
+        self.report(
+            Diagnostic(
+                code="Q0212",
+                name="unknown-device",
+                severity=Severity.ERROR,
+                message=f"no device is called `{device}`; case counts",
+                labels=(Label(span),),
+                notes=(f"{self.table.tool} takes any word here, checks nothing, and then stops: UnboundLocalError",),
+                helps=(f"did you mean `{near}`?",) if near else (f"devices: {known}",),
+                fixes=(Fix(f"write `{near}`", (Edit(span, f'"{near}"'),)),) if near else (),
+                pointer=pointer,
+            )
+        )
+
     # ── diagnostics ──────────────────────────────────────────────────────────────────────────
 
     def _vendor(self, text: str | None, id_: str = "ValidationError") -> Vendor | None:
-        return None if text is None else Vendor(self.table.tool, id_, text)
+        return Vendor(self.table.tool, id_, text) if text is not None and self.table.schema else None
 
     def _bad_value(self, problem: Problem, pointer: str) -> None:
+        if problem.absent:
+            self._absent(problem, pointer)
+            return
         self.report(
             Diagnostic(
                 code="Q0202",
@@ -149,6 +207,19 @@ class _Reader:
                 fixes=problem.fixes,
                 vendor=self._vendor(problem.vendor),
                 pointer=pointer + problem.pointer,
+            )
+        )
+
+    def _absent(self, problem: Problem, pointer: str) -> None:
+        self.report(
+            Diagnostic(
+                code="Q0211",
+                name="absent-value",
+                severity=Severity.WARNING,
+                message=problem.message,
+                labels=(Label(problem.span),),
+                helps=problem.helps,
+                pointer=pointer,
             )
         )
 
@@ -188,7 +259,10 @@ class _Reader:
 
     def _missing(self, place: Place, keys: list[str], value: Object, pointer: str) -> None:
         where = f"`{place.path}`" if place.path else "the top level"
-        empty = ", ".join(f'"{key}": {"[]" if place.literal[key].items else "{}"}' for key in keys)
+        help_ = f"add {', '.join(f'`{key}`' for key in keys)}"
+        if not any(place.literal[key].row for key in keys):
+            empty = ", ".join(f'"{key}": {"[]" if place.literal[key].items else "{}"}' for key in keys)
+            help_ = f"add `{empty}`; sections may be empty"
         self.report(
             Diagnostic(
                 code="Q0204",
@@ -196,7 +270,7 @@ class _Reader:
                 severity=Severity.ERROR,
                 message=f"{', '.join(f'`{key}`' for key in keys)} missing from {where}",
                 labels=(Label(Span(value.span.source, value.span.start, value.span.start + 1)),),
-                helps=(f"add `{empty}`; sections may be empty",),
+                helps=(help_,),
                 vendor=self._vendor(f"{keys[0]!r} is a required property"),
                 pointer=pointer,
             )
@@ -219,6 +293,19 @@ class _Reader:
                 pointer=pointer,
             )
         )
+
+
+def entry_selector(place: Place, item: Object) -> Selector | None:
+    """Return what an object in an array is about: its operator type, else its node, else nothing."""
+    last = {member.key: member.value for member in item.members}
+    named: dict[str, str] = {}
+    for key, below in place.literal.items():
+        value = last.get(key)
+        if below.row is not None and below.row.where == "entry" and isinstance(value, Scalar) and value.value:
+            named[below.row.field] = str(value.value)
+    if "op_type" in named:
+        return OpType(named["op_type"])
+    return NodeName(named["node_name"]) if "node_name" in named else None
 
 
 def _escaped(key: str) -> str:

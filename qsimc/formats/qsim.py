@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from lark import Token, Tree
-
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, did_you_mean
-from qsimc.ir.config import Clause, Config, Fusion, Option, Rule, Setting, Value
+from qsimc.formats import builtin
+from qsimc.formats.claims import Claims
+from qsimc.ir.config import Clause, Config, Fusion, Option, Restriction, Rule, Setting, Value
 from qsimc.ir.select import AnyOf, Boundary, Chain, Everything, NodeName, OpType, Selector
 from qsimc.source import Source, Span
 from qsimc.spec import keymap
 from qsimc.spec.fields import Field, vocabulary
 from qsimc.syntax import qsim
+from qsimc.syntax.tree import Child, Token, Tree
 
 
 def read(source: Source, report: Report) -> Config:
-    """Return what a .qsim file says.  Everything wrong with it is reported; what can be read is read."""
-    reader = _Reader(source, report)
+    """Return what a .qsim file says, with what it extends.
+
+    Everything wrong with it is reported; what can be read is read.
+    """
+    return _read(source, report, ())
+
+
+def _read(source: Source, report: Report, within: tuple[str, ...]) -> Config:
+    """Read a file that those of the paths `within` extend."""
+    reader = _Reader(source, report, within)
     for statement in qsim.parse(source, report).children:
         assert isinstance(statement, Tree)
         reader.statement(statement)
@@ -29,6 +38,9 @@ def read(source: Source, report: Report) -> Config:
         options=tuple(reader.options),
         rules=tuple(reader.rules),
         fusions=tuple(reader.fusions),
+        restrictions=tuple(reader.restrictions),
+        target=reader.target,
+        target_span=reader.target_span,
     )
 
 
@@ -45,19 +57,29 @@ _WANTED = {
 
 
 class _Reader:
-    def __init__(self, source: Source, report: Report) -> None:
+    def __init__(self, source: Source, report: Report, within: tuple[str, ...]) -> None:
         self.source = source
         self.report = report
+        self.within = (*within, source.path)
         self.dialect = "onnx"
         self.lets: dict[str, tuple[Setting, ...]] = {}
         self.options: list[Option] = []
         self.rules: list[Rule] = []
         self.fusions: list[Fusion] = []
+        self.restrictions: list[Restriction] = []
+        self.target: str | None = None
+        self.target_span: Span | None = None
 
-    def statement(self, tree: Tree[Token]) -> None:
+    def statement(self, tree: Tree) -> None:
         match tree.data:
             case "dialect":
                 self._dialect(tree)
+            case "target":
+                self._target(tree.children[0])
+            case "extends":
+                self._extends(tree)
+            case "require" | "forbid":
+                self._claim(tree)
             case "option":
                 for name, value in map(_name_and_value, _trees(tree)):
                     self._option(name, value)
@@ -80,7 +102,7 @@ class _Reader:
                     helps = ("name what the output feeds: `fuse Conv -> Relu`",)
                     self.report(self._bad_value("a fusion has at least two operators", self._span(tree), helps))
 
-    def _dialect(self, tree: Tree[Token]) -> None:
+    def _dialect(self, tree: Tree) -> None:
         name = tree.children[0]
         assert isinstance(name, Token)
         word, span = str(name), self._span(name)
@@ -91,7 +113,59 @@ class _Reader:
         helps = (f"did you mean `{near}`?",) if near else (f"dialects: {', '.join(DIALECTS)}",)
         self.report(self._bad_word(f"no dialect is called `{word}`", span, helps))
 
-    def _option(self, name: Token, tree: Tree[Token]) -> None:
+    def _target(self, name: Child) -> None:
+        assert isinstance(name, Token)
+        word, span = str(name), self._span(name)
+        if word in builtin.stems():
+            self.target, self.target_span = word, span
+            return
+        near = did_you_mean(word, builtin.stems())
+        helps = (f"did you mean `{near}`?",) if near else (f"targets: {', '.join(builtin.stems())}",)
+        self.report(self._bad_word(f"no target is called `{word}`", span, helps))
+
+    def _extends(self, tree: Tree) -> None:
+        """Take over what another file says; what follows in this one is said later, and so wins."""
+        base = tree.children[0]
+        assert isinstance(base, Tree)
+        if base.data == "base_target":
+            self._target(base.children[0])
+            if self.target is None:
+                return
+            source: Source | None = builtin.source(self.target)
+        else:
+            source = builtin.beside(self.source, _unquoted(base.children[0]))
+        if source is None:
+            self.report(self._not_extended("there is no such file", base))
+        elif source.path in self.within:
+            self.report(self._not_extended("the file extends itself", base))
+        else:
+            self._take_over(_read(source, self.report, self.within))
+
+    def _take_over(self, base: Config) -> None:
+        self.dialect = base.dialect
+        self.options += base.options
+        self.rules += base.rules
+        self.fusions += base.fusions
+        self.restrictions += base.restrictions
+
+    def _claim(self, tree: Tree) -> None:
+        selector, roles, predicate, message, name = tree.children
+        assert isinstance(predicate, Tree)
+        claim = Claims(self._span, self._value, self.report).predicate(predicate)
+        if claim is not None:
+            self.restrictions.append(
+                Restriction(
+                    name="" if name is None else str(name),
+                    polarity="require" if tree.data == "require" else "forbid",
+                    selector=self._selector(selector),
+                    roles=_names(roles),
+                    predicate=claim,
+                    message="" if message is None else _unquoted(message),
+                    span=self._span(predicate),
+                )
+            )
+
+    def _option(self, name: Token, tree: Tree) -> None:
         known = _options(self.dialect)
         word, value = str(name), self._value(tree)
         if word not in known:
@@ -105,13 +179,13 @@ class _Reader:
         else:
             self.options.append(Option(word, value, self._span(tree)))
 
-    def _entry(self, tree: Tree[Token]) -> Clause:
+    def _entry(self, tree: Tree) -> Clause:
         roles, *settings = tree.children
         return Clause(_names(roles), self._settings(settings), self._span(tree))
 
     # ── selectors ────────────────────────────────────────────────────────────────────────────
 
-    def _selector(self, tree: Tree[Token] | Token | None) -> Selector:
+    def _selector(self, tree: Child) -> Selector:
         assert isinstance(tree, Tree)
         match tree.data:
             case "everything":
@@ -133,7 +207,7 @@ class _Reader:
 
     # ── settings ─────────────────────────────────────────────────────────────────────────────
 
-    def _settings(self, trees: Iterable[Tree[Token] | Token | None]) -> tuple[Setting, ...]:
+    def _settings(self, trees: Iterable[Child]) -> tuple[Setting, ...]:
         settings: list[Setting] = []
         for tree in trees:
             assert isinstance(tree, Tree)
@@ -146,7 +220,7 @@ class _Reader:
                     settings += self._reference(tree)
         return tuple(settings)
 
-    def _flag(self, tree: Tree[Token]) -> tuple[Setting, ...]:
+    def _flag(self, tree: Tree) -> tuple[Setting, ...]:
         word, span = str(tree.children[0]), self._span(tree)
         if word in (flags := vocabulary().flags):
             field, value = flags[word]
@@ -157,7 +231,7 @@ class _Reader:
             self._unknown_word(word, span)
         return ()
 
-    def _assignment(self, tree: Tree[Token]) -> tuple[Setting, ...]:
+    def _assignment(self, tree: Tree) -> tuple[Setting, ...]:
         name, value = _name_and_value(tree)
         word, span = str(name), self._span(tree)
         field = vocabulary().fields.get(word)
@@ -179,7 +253,7 @@ class _Reader:
             return ()
         return (Setting(word, decoded, span),)
 
-    def _reference(self, tree: Tree[Token]) -> tuple[Setting, ...]:
+    def _reference(self, tree: Tree) -> tuple[Setting, ...]:
         name = str(tree.children[0])
         if name in self.lets:
             return self.lets[name]
@@ -188,7 +262,7 @@ class _Reader:
         self.report(self._bad_word(f"no `let` above is called `{name}`", self._span(tree), helps))
         return ()
 
-    def _value(self, tree: Tree[Token]) -> Value:
+    def _value(self, tree: Tree) -> Value:
         match tree.data:
             case "word":
                 word = str(tree.children[0])
@@ -207,19 +281,26 @@ class _Reader:
 
     # ── diagnostics ──────────────────────────────────────────────────────────────────────────
 
-    def _span(self, node: Tree[Token] | Token) -> Span:
+    def _span(self, node: Tree | Token) -> Span:
         if isinstance(node, Token):
-            assert node.start_pos is not None
             return Span(self.source, node.start_pos, node.start_pos + len(node))
-        if node.meta.empty:
-            return Span(self.source, 0, 0)
-        return Span(self.source, node.meta.start_pos, node.meta.end_pos)
+        return Span(self.source, node.start, node.end)
 
     def _unknown_word(self, word: str, span: Span) -> None:
         near = did_you_mean(word, vocabulary().words)
         helps = (f"did you mean `{near}`?",) if near else (f"settings: {', '.join(vocabulary().words)}",)
         fixes = (Fix(f"write `{near}`", (Edit(span, near),)),) if near else ()
         self.report(self._bad_word(f"no setting is called `{word}`", span, helps, fixes))
+
+    def _not_extended(self, reason: str, base: Tree) -> Diagnostic:
+        return Diagnostic(
+            code="Q0108",
+            name="cannot-extend",
+            severity=Severity.ERROR,
+            message=f"cannot extend `{_shown(base)}`: {reason}",
+            labels=(Label(self._span(base)),),
+            helps=("paths are relative to the file that names them",) if base.data == "base_file" else (),
+        )
 
     def _bad_word(self, message: str, span: Span, helps: tuple[str, ...], fixes: tuple[Fix, ...] = ()) -> Diagnostic:
         return Diagnostic(
@@ -258,28 +339,32 @@ def _bounds(field: Field) -> str:
     return f" from {field.bounds[0]:g} to {field.bounds[1]:g}" if field.bounds else ""
 
 
-def _trees(tree: Tree[Token]) -> Iterable[Tree[Token]]:
+def _shown(base: Tree) -> str:
+    return _unquoted(base.children[0]) if base.data == "base_file" else str(base.children[0])
+
+
+def _trees(tree: Tree) -> Iterable[Tree]:
     return (child for child in tree.children if isinstance(child, Tree))
 
 
-def _name_and_value(tree: Tree[Token]) -> tuple[Token, Tree[Token]]:
+def _name_and_value(tree: Tree) -> tuple[Token, Tree]:
     name, value = tree.children
     assert isinstance(name, Token)
     assert isinstance(value, Tree)
     return name, value
 
 
-def _names(roles: Tree[Token] | Token | None) -> tuple[str, ...]:
+def _names(roles: Child) -> tuple[str, ...]:
     if roles is None or (isinstance(roles, Tree) and roles.data == "every_role"):
         return ()
     assert isinstance(roles, Tree)
     return tuple(str(child) for child in roles.children if child is not None)
 
 
-def _unquoted(token: Tree[Token] | Token | None) -> str:
+def _unquoted(token: Child) -> str:
     return str(json.loads(str(token)))
 
 
-def _number(token: Tree[Token] | Token | None) -> int | float:
+def _number(token: Child) -> int | float:
     text = str(token)
     return int(text) if text.lstrip("-").isdigit() else float(text)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal
 
+from qsimc.ir.predicate import Predicate
 from qsimc.ir.select import Chain, Selector, show
+from qsimc.ir.value import Value as Value
 from qsimc.source import Source, Span
-
-Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | None"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One word of one rule: the smallest thing a diagnostic can point at.
 
-    `pointer` is the JSON pointer of the word in a vendor file, empty in .qsim.
+    `pointer` is the JSON pointer of the word in a vendor file, empty in .qsim.  `value` is None where something was
+    said that cannot be read, and was reported: no default may take its place.
     """
 
     field: str
@@ -60,10 +61,27 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Restriction:
+    """A claim about tensors that must hold (`require`) or must not (`forbid`); `span` is that of the predicate.
+
+    No roles means every role.  `name` is empty where the file gives none.
+    """
+
+    name: str
+    polarity: Literal["require", "forbid"]
+    selector: Selector
+    roles: tuple[str, ...]
+    predicate: Predicate
+    message: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What a config file says, in file order, with nothing resolved and nothing lost.
 
-    `format` is what the file is written in, `dialect` whose operators and rules it speaks of.
+    `format` is what the file is written in, `dialect` whose operators and rules it speaks of, `target` the
+    hardware it names and `target_span` where.
     """
 
     source: Source
@@ -73,6 +91,8 @@ class Config:
     options: tuple[Option, ...] = ()
     rules: tuple[Rule, ...] = ()
     fusions: tuple[Fusion, ...] = ()
+    restrictions: tuple[Restriction, ...] = ()
+    target_span: Span | None = None
 
     def option(self, name: str) -> Option | None:
         """Return the last option of that name, or None."""

@@ -48,6 +48,12 @@ class Chain:
 Selector: TypeAlias = "Everything | Boundary | OpType | NodeName | AnyOf | Chain"
 
 
+ROLES = ("input", "weight", "bias", "output")
+"""The tensors of a node that restrictions speak of."""
+
+ROLE_GROUPS = {"act": ("input", "output"), "param": ("weight", "bias")}
+
+
 def show(selector: Selector) -> str:
     """Return a selector as it is written in a .qsim file."""
     match selector:

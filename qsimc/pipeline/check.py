@@ -8,9 +8,9 @@ from os import PathLike
 from pkgutil import iter_modules
 from typing import cast
 
-from qsimc import checks, formats
+from qsimc import checks, formats, targets
 from qsimc.checks import Check
-from qsimc.diagnostics import ConfigError, Diagnostic, Report, Severity, in_order
+from qsimc.diagnostics import ConfigError, Diagnostic, Report, Severity, in_order, in_vendor_order
 from qsimc.ir.config import Config
 from qsimc.planning.plan import Mode
 from qsimc.reading import read_source
@@ -46,29 +46,35 @@ def check(
 ) -> list[Diagnostic]:
     """Return everything wrong with a configuration, in the order of the file.
 
+    A target's restrictions are those of `target`, else of the one that the configuration names.
+
     With a model the configuration is also bound to it, so that what its rules do there is checked too.
-    In vendor mode an error stands only if the vendor's tool refuses the file as well; what it takes in
-    silence is a warning.
+    In vendor mode an error stands if and only if the vendor's tool refuses the file as well; what it takes in
+    silence is a warning.  What that tool itself would print first then comes first (`first_complaint`).
 
     Raises:
         LookupError: `format` or `target` names nothing.
     """
     if target is not None:
-        raise LookupError(f"no target `{target}`; there are none yet to check against")
-    config, findings = examined(str(path), format=format, mode=Mode(mode))
+        targets.load(target)
+    config, findings = examined(str(path), format=format, mode=Mode(mode), target=target)
     if config is not None and model is not None and not any(d.severity is Severity.ERROR for d in findings):
         # Imported here: binding needs a runtime, checking alone must not.
         from qsimc.pipeline.plan import bind
 
         bind(config, model, findings.append, mode=Mode(mode))
-    return in_order(findings)
+    return in_vendor_order(findings) if Mode(mode) is Mode.VENDOR else in_order(findings)
 
 
-def examined(reference: str, *, format: str | None, mode: Mode) -> tuple[Config | None, list[Diagnostic]]:
+def examined(
+    reference: str, *, format: str | None, mode: Mode, target: str | None = None
+) -> tuple[Config | None, list[Diagnostic]]:
     """Return a configuration and everything wrong with it; no configuration where it cannot be read."""
     findings: list[Diagnostic] = []
     config = load(reference, findings.append, format)
     if config is not None:
+        if target is not None and target != config.target:
+            config = replace(config, target=target, target_span=None)
         for run in _checks():
             run(config, findings.append)
     vendor_reads_it = config is None or config.format != "qsim"
@@ -82,7 +88,9 @@ def _checks() -> tuple[Check, ...]:
 
 
 def _as_vendor(d: Diagnostic) -> Diagnostic:
-    """Demote an error about content that the vendor's tool accepts."""
-    content = d.code[:3] in ("Q02", "Q03") or d.code in ("Q0103", "Q0105")
+    """Demote an error about content that the vendor's tool accepts, and make what it stops at an error."""
+    content = d.code[:3] in ("Q02", "Q03", "Q04") or d.code in ("Q0103", "Q0105")
+    if d.vendor is not None and d.vendor.order:
+        return replace(d, severity=Severity.ERROR)
     silent = d.severity is Severity.ERROR and d.vendor is None and content
     return replace(d, severity=Severity.WARNING) if silent else d

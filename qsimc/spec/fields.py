@@ -37,6 +37,16 @@ class Vocabulary:
         return (*self.flags, *(name for name, f in self.fields.items() if f.type != "flag"))
 
 
+def domain(name: str) -> tuple[bool | int | str, ...]:
+    """Return the values that a field can have, none where there is no end of them."""
+    row = vocabulary().fields[name]
+    if row.type in ("flag", "boolean"):
+        return (True, False)
+    if row.type == "integer" and row.bounds:
+        return tuple(range(int(row.bounds[0]), int(row.bounds[1]) + 1))
+    return tuple(row.choices)
+
+
 @cache
 def vocabulary() -> Vocabulary:
     """Return the vocabulary, read once."""

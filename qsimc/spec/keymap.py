@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -37,14 +37,21 @@ class TableFile:
     recognise: tuple[str, ...]
     key: dict[str, str]
     limit: tuple[Limit, ...] = ()
+    roles: dict[str, str] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    words: dict[str, dict[str, str]] = field(default_factory=dict)
+    schema: bool = False
+    group: dict[str, dict[str, str]] = field(default_factory=dict)
+    says: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One key: what its value means.
 
-    `where` is `*`, `model`, `option`, `fuse` or the capture that names an operator (`<op>`); `role` is empty
-    for every role, a role, or a capture (`<param>`).
+    `where` is `*`, `model`, `option`, `fuse`, `target`, the capture that names an operator (`<op>`), or `<entry>`:
+    the operator type or node that the object in an array names by its `entry` rows.  `role` is empty for every
+    role, a role, or a capture (`<param>`).
     """
 
     path: str
@@ -59,7 +66,8 @@ class Row:
 class Place:
     """One object or array of the vendor's file, by what may stand in it.
 
-    `subject` is set where a rule begins: everything below it speaks of the same nodes.
+    `subject` is set where a rule begins: everything below it speaks of the same nodes.  `role` is set on an
+    object that is about one tensor only.
     """
 
     path: str
@@ -68,12 +76,17 @@ class Place:
     items: Place | None = None
     row: Row | None = None
     subject: str | None = None
+    role: str = ""
     required: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class KeyTable:
-    """A key table, compiled to the tree of places its paths describe."""
+    """A key table, compiled to the tree of places its paths describe.
+
+    `schema` says that the vendor's program validates files by a JSON schema, and so what it prints.  `roles`, `devices`
+    and `words` translate the vendor's words, `says` is what its program prints where one of our restrictions fails.
+    """
 
     name: str
     title: str
@@ -81,6 +94,11 @@ class KeyTable:
     dialect: str
     recognise: frozenset[str]
     root: Place
+    schema: bool
+    roles: Mapping[str, str]
+    devices: Mapping[str, str]
+    words: Mapping[str, Mapping[str, str]]
+    says: Mapping[str, str]
 
 
 @cache
@@ -97,17 +115,42 @@ def load(name: str) -> KeyTable:
     limits = {entry["key"]: Limit(**(entry | {"values": tuple(entry["values"])})) for entry in file.pop("limit", ())}
     table = TableFile(**file)
     root = Place("")
-    for path, meaning in table.key.items():
+    for path, meaning in _expanded(table):
         where, field_, codec = (part.strip() for part in meaning.split("|"))
         head = re.fullmatch(r"(\*|<\w+>|\w+)(?:\[(<?\w+>?)\])?", where)
         assert head is not None, f"vendors/{name}.toml: cannot read `{where}`"
         row = Row(path, head[1], head[2] or "", field_, codec, limits.get(path))
-        _plant(root, row)
+        _plant(root, row, table.roles)
     for path in table.required:
         parent, _, key = path.rpartition(".")
         place = _at(root, parent)
         place.required = (*place.required, key)
-    return KeyTable(table.name, table.title, table.tool, table.dialect, frozenset(table.recognise), root)
+    return KeyTable(
+        name=table.name,
+        title=table.title,
+        tool=table.tool,
+        dialect=table.dialect,
+        recognise=frozenset(table.recognise),
+        root=root,
+        schema=table.schema,
+        roles=table.roles,
+        devices=table.devices,
+        words=table.words,
+        says=table.says,
+    )
+
+
+def _expanded(table: TableFile) -> Iterator[tuple[str, str]]:
+    """Yield path and meaning of every row: `{role}` stands for each tensor, `{quant}` for each key of that group."""
+    for path, meaning in table.key.items():
+        for word, role in table.roles.items() if "{role}" in path else (("", ""),):
+            at, where = path.replace("{role}", word), meaning.replace("{role}", role)
+            group = re.search(r"\{(\w+)\}", at)
+            if group is None:
+                yield at, where
+            else:
+                for key, said in table.group[group[1]].items():
+                    yield at.replace(group[0], key), f"{where} | {said}"
 
 
 def rows(place: Place) -> Iterator[Row]:
@@ -126,12 +169,14 @@ def _segments(path: str) -> Iterator[str]:
             yield "[]"
 
 
-def _plant(root: Place, row: Row) -> None:
-    """Add a row's path to the tree; a rule begins at its operator's name, else at its top-level section."""
+def _plant(root: Place, row: Row, roles: Collection[str]) -> None:
+    """Add a row's path to the tree; a rule begins at its operator's name or its entry, else at its section."""
     segments = tuple(_segments(row.path))
-    begins = segments.index(row.where) if row.where in segments else 0
-    place = root
+    opening = "[]" if row.where == "<entry>" else row.where
+    begins = segments.index(opening) if opening in segments else 0
+    place = above = root
     for depth, segment in enumerate(segments):
+        above = place
         path = f"{place.path}.{segment}" if place.path else segment
         if segment == "[]":
             place.items = place.items or Place(path)
@@ -141,13 +186,17 @@ def _plant(root: Place, row: Row) -> None:
             place = place.capture[1]
         else:
             place = place.literal.setdefault(segment, Place(path))
-        if depth == begins and row.where not in ("option", "fuse"):
+        if depth == begins and row.where not in ("option", "fuse", "target", "entry"):
             place.subject = row.where
     place.row = row
+    if segments[:-1] and segments[-2] in roles:
+        above.role = row.role
 
 
 def _at(root: Place, path: str) -> Place:
     place = root
-    for segment in filter(None, path.split(".")):
-        place = place.literal[segment]
+    for segment in filter(None, _segments(path)):
+        below = place.items if segment == "[]" else place.literal[segment]
+        assert below is not None, f"nothing stands at {path}"
+        place = below
     return place

@@ -1,0 +1,212 @@
+"""Restrictions of the target, of the configuration itself, and of any hardware, on the merged settings of each level.
+
+What nobody said breaks no restriction.  What a target's own tool accepts and then does otherwise is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from dataclasses import field as default
+
+from qsimc import targets
+from qsimc.diagnostics import Diagnostic, Label, Report, Severity, Vendor
+from qsimc.formats import spelling
+from qsimc.ir.config import Config, Restriction, Setting, show_setting
+from qsimc.ir.levels import Level, levels
+from qsimc.ir.predicate import Predicate, evaluate, refs, values_allowed
+from qsimc.ir.select import ROLE_GROUPS, AnyOf, Everything, NodeName, OpType, Selector, show
+from qsimc.spec import keymap
+from qsimc.spec.fields import domain
+
+_CONFIG_ID = "QUANTIZER_TORCH_QUANT_CONFIG"
+_LISTED = 4
+"""Values that a help lists one by one."""
+_CONFLICTS = 1
+"""First number of a complaint's order: vai_q_pytorch looks at conflicts after it has read the whole file."""
+
+
+@dataclass(slots=True)
+class _Broken:
+    """One restriction broken by one setting, for the tensors of some roles."""
+
+    restriction: Restriction
+    level: Level
+    blamed: tuple[Setting, ...]
+    roles: list[str] = default(default_factory=list)
+    order: tuple[int, ...] = ()
+
+
+def check(config: Config, report: Report) -> None:
+    """Report restrictions that a configuration breaks, and where its target's tool will not do what it says."""
+    target = targets.load(config.target).config if config.target in targets.hardware() else None
+    if target is None and not config.restrictions and not _may_conflict(config):
+        return
+    own = target is not None and target.dialect == config.dialect
+    merged = levels(config, target.rules if target is not None and own else ())
+    conflicts = targets.conflicts().restrictions if _may_conflict(config) else ()
+    hard = (*(target.restrictions if target else ()), *config.restrictions, *conflicts)
+    for broken in _broken(merged, hard):
+        report(_error(config, broken))
+    cautions = targets.cautions(str(config.target)) if own else None
+    for broken in _broken(merged, cautions.restrictions if cautions else ()):
+        report(_warning(config, broken))
+
+
+def _may_conflict(config: Config) -> bool:
+    return any(s.field == targets.CONFLICTING for r in config.rules for c in r.clauses for s in c.settings)
+
+
+def _broken(merged: Iterable[Level], restrictions: Iterable[Restriction]) -> Iterator[_Broken]:
+    """Yield each broken restriction once per setting to blame, with all tensors concerned."""
+    found: dict[tuple[int, tuple[int, ...]], _Broken] = {}
+    for place, level in enumerate(merged):
+        facts = level.facts()
+        for index, restriction in enumerate(restrictions):
+            for turn, role in enumerate(level.roles):
+                if not _concerns(restriction, level.selector, role):
+                    continue
+                if evaluate(restriction.predicate, facts, role) is not (restriction.polarity == "forbid"):
+                    continue
+                blamed = _blamed(restriction.predicate, level, role)
+                if place and _is_inherited(restriction, level, role):
+                    continue
+                key = id(restriction), tuple(s.span.start for s in blamed[:1]) or (-1 - place,)
+                broken = found.setdefault(key, _Broken(restriction, level, blamed))
+                broken.roles += [role] if role not in broken.roles else []
+                order = (_CONFLICTS, place, turn, index)
+                if _is_checked(level, role):
+                    broken.order = min(broken.order or order, order)
+    return iter(found.values())
+
+
+def _is_inherited(restriction: Restriction, level: Level, role: str) -> bool:
+    """Say whether a level breaks a restriction by nothing of its own: then `*` breaks it too, and is told."""
+    read = {(ref.role or role, ref.field) for ref in refs(restriction.predicate)}
+    return isinstance(restriction.selector, Everything) and not any(field in level.own[of] for of, field in read)
+
+
+def _is_checked(level: Level, role: str) -> bool:
+    """Say whether vai_q_pytorch looks at a tensor: at every one of the file, and at those an entry lists."""
+    if isinstance(level.selector, Everything):
+        return True
+    return "enabled" in level.own[role]
+
+
+def _concerns(restriction: Restriction, selector: Selector, role: str) -> bool:
+    roles = [r for said in restriction.roles for r in ROLE_GROUPS.get(said, (said,))]
+    return (not roles or role in roles) and _covers(restriction.selector, selector)
+
+
+def _covers(restricted: Selector, selector: Selector) -> bool:
+    """Say whether a restriction's selector holds every node of a level's."""
+    match restricted:
+        case Everything():
+            return True
+        case AnyOf(choices):
+            return any(_covers(choice, selector) for choice in choices)
+        case OpType(name):
+            return isinstance(selector, OpType) and selector.name.rpartition(".")[2] == name.rpartition(".")[2]
+        case NodeName():
+            return restricted == selector
+        case _:
+            return False
+
+
+def _blamed(predicate: Predicate, level: Level, role: str) -> tuple[Setting, ...]:
+    """Return the settings of the file that a predicate reads, those of its conclusion first."""
+    read = (level.said[ref.role or role].get(ref.field) for ref in refs(predicate))
+    said = tuple(dict.fromkeys(setting for setting in read if setting is not None and setting.value is not None))
+    # The number family is in nearly every premise, and hardly ever the mistake.
+    return tuple(setting for setting in said if setting.field != "type") or said
+
+
+# ── diagnostics ──────────────────────────────────────────────────────────────────────────────
+
+
+def _error(config: Config, broken: _Broken) -> Diagnostic:
+    restriction = broken.restriction
+    found = Diagnostic(
+        code="Q0401",
+        name="restriction",
+        severity=Severity.ERROR,
+        message=f"{_said(broken)}, which `{restriction.name or 'a restriction'}` does not allow",
+        labels=_labels(config, broken),
+        notes=tuple(_notes(broken)),
+        helps=tuple(_helps(config, broken)),
+        vendor=_vendor(config, broken),
+        pointer=broken.blamed[0].pointer if broken.blamed else "",
+    )
+    return replace(found, name=restriction.name or found.name)
+
+
+def _warning(config: Config, broken: _Broken) -> Diagnostic:
+    restriction = broken.restriction
+    tool = keymap.load(config.dialect).tool
+    return Diagnostic(
+        code="Q0402",
+        name="vendor-caution",
+        severity=Severity.INFO if restriction.name.startswith("may-") else Severity.WARNING,
+        message=f"{_said(broken)}: {tool} {restriction.message}",
+        labels=_labels(config, broken),
+        notes=(*_notes(broken), f"known as `{restriction.name}`"),
+        pointer=broken.blamed[0].pointer if broken.blamed else "",
+    )
+
+
+def _said(broken: _Broken) -> str:
+    """Return what is the matter, as the beginning of a message: "`asymmetric` for weight and bias of Conv"."""
+    level = broken.level
+    ref = next(iter(refs(broken.restriction.predicate)))
+    blamed = broken.blamed[0] if broken.blamed else level.setting(ref.role or broken.roles[0], ref.field)
+    what = show_setting(blamed.field, blamed.value) if blamed is not None else ref.field
+    of = "" if isinstance(level.selector, Everything) else f" of `{show(level.selector)}`"
+    return f"`{what}` for {_and(broken.roles)}{of}"
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _labels(config: Config, broken: _Broken) -> tuple[Label, ...]:
+    labels = [Label(s.span, "said here" if not i else "and this") for i, s in enumerate(broken.blamed[:3])]
+    if config.target_span is not None and broken.restriction not in config.restrictions:
+        labels.append(Label(config.target_span, "this target was chosen"))
+    return (*labels, Label(broken.restriction.span, broken.restriction.message))
+
+
+def _notes(broken: _Broken) -> Iterator[str]:
+    """Yield what holds although nobody said it."""
+    role, level = broken.roles[0], broken.level
+    for ref in dict.fromkeys(refs(broken.restriction.predicate)):
+        at = ref.role or role
+        given = level.given[at].get(ref.field)
+        if given is not None and ref.field not in level.said[at] and ref.field != "type":
+            yield f"`{show_setting(ref.field, given.value)}` is the default of {at}"
+
+
+def _helps(config: Config, broken: _Broken) -> Iterator[str]:
+    """Yield the values that the first setting to blame could have instead."""
+    role, level = broken.roles[0], broken.level
+    facts, predicate = level.facts(), broken.restriction.predicate
+    wanted = broken.restriction.polarity == "require"
+    for ref in dict.fromkeys(refs(predicate)):
+        setting = level.setting(ref.role or role, ref.field)
+        if setting is None or (broken.blamed and setting is not broken.blamed[0]):
+            continue
+        allowed = values_allowed(predicate, ref, domain(ref.field), facts, role, wanted=wanted)
+        words = [f"`{spelling.spell(config, ref.field, value)}`" for value in allowed]
+        if len(words) > _LISTED:
+            yield f"write one of {words[0]} to {words[-1]}"
+        elif words:
+            yield f"write {' or '.join(words)}"
+        return
+
+
+def _vendor(config: Config, broken: _Broken) -> Vendor | None:
+    """Return what the dialect's own tool prints, if the restriction is its own and it looks at the tensor."""
+    if config.dialect not in keymap.names() or not broken.order:
+        return None
+    table = keymap.load(config.dialect)
+    text = table.says.get(broken.restriction.name)
+    return None if text is None else Vendor(table.tool, _CONFIG_ID, text, broken.order)

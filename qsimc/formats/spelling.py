@@ -1,0 +1,22 @@
+"""How a value is written in the file at hand: in a vendor's words, or as in .qsim."""
+
+from __future__ import annotations
+
+import json
+
+from qsimc.ir.config import Config, Value, show_setting
+from qsimc.spec import keymap
+
+
+def spell(config: Config, field: str, value: Value) -> str:
+    """Return a setting as the configuration's own format writes it: `"method": "diffs"` or `calib=diffs`."""
+    if config.format not in keymap.names():
+        return show_setting(field, value)
+    table = keymap.load(config.format)
+    row = next((row for row in keymap.rows(table.root) if row.field == field and row.where == "*"), None)
+    if row is None:
+        return show_setting(field, value)
+    key = row.path.rpartition(".")[2]
+    words = {neutral: word for word, neutral in table.words.get(row.codec, {}).items()}
+    said = words.get(str(value), value) if words else value
+    return f'"{key}": {json.dumps(said)}'

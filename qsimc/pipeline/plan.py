@@ -19,6 +19,10 @@ from qsimc.planning.plan import PORT_DIALECT, Mode, Plan
 from qsimc.planning.resolve import resolve
 
 
+PLANNED = ("aimet", "onnx")
+"""Dialects whose rules are resolved on the tensors of a model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What the user decides outside the configuration: precisions it does not state, and how ranges are estimated."""
@@ -164,8 +168,22 @@ def _ports_only(config: Config) -> Diagnostic:
     )
 
 
+def _not_planned(config: Config) -> Diagnostic:
+    return Diagnostic(
+        code="Q0516",
+        name="dialect-not-planned",
+        severity=Severity.ERROR,
+        message=f"configurations of `{config.dialect}` can be checked, but not put on a model yet",
+        notes=(f"dialects that can: {', '.join(PLANNED)}",),
+        path=config.source.path,
+    )
+
+
 def resolve_on(model: Model, config: Config, chosen: Choices, report: Report) -> Plan | None:
     """Resolve a configuration on an opened model, or return None after reporting why it cannot be."""
+    if config.dialect not in PLANNED:
+        report(_not_planned(config))
+        return None
     return resolve(
         config,
         model.graph,

@@ -18,7 +18,6 @@ from qsimc.pipeline.check import examined
 from qsimc.planning.plan import PORT_DIALECT, Mode, Plan
 from qsimc.planning.resolve import resolve
 
-
 PLANNED = ("aimet", "onnx")
 """Dialects whose rules are resolved on the tensors of a model."""
 

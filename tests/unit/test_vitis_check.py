@@ -156,15 +156,16 @@ def as_qsim(read_: Config) -> str:
     return f"dialect vitis\n{target}{options}" + "".join(f"{line}\n" for line in lines(read_))
 
 
-def accepted() -> list[Any]:
-    return [pytest.param(r["config"], id=r["id"]) for r in RECORDS if r["verdict"] == "accepted" and "config" in r]
+def sayable() -> list[Any]:
+    """Return the configurations that the program accepts and that hold no word without a meaning."""
+    accepted = [r for r in RECORDS if r["verdict"] == "accepted" and "config" in r]
+    clean = (r for r in accepted if all(d.severity is not Severity.ERROR for d in read(r["config"])[1]))
+    return [pytest.param(r["config"], id=r["id"]) for r in clean]
 
 
-@pytest.mark.parametrize("document", accepted())
+@pytest.mark.parametrize("document", sayable())
 def test_written_as_qsim_a_file_means_the_same(document: dict[str, Any]) -> None:
-    read_, found = read(document)
-    if any(d.severity is Severity.ERROR for d in found):
-        pytest.skip("says what .qsim cannot")
+    read_, _ = read(document)
     problems: list[Diagnostic] = []
     again = formats.read(Source("c.qsim", as_qsim(read_)), problems.append)
     assert not problems

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from qsimc.cli import options
@@ -38,15 +36,14 @@ def build(
     \b
     qsimc build config.json --model m.onnx --out built
     """
-    from qsimc.outputs import staged
-    from qsimc.pipeline.plan import choices, session
+    from qsimc.pipeline.build import build as run
+    from qsimc.pipeline.plan import choices
 
     announce(model)
-    with session(config, model, choices(act, param, calib, mode), format=format, backend=backend) as made:
-        show(made.findings)
-        with staged(Path(out), force=force) as stage:
-            made.backend.build(made.model, made.plan, stage)
-        write_stderr(f"{len(made.plan.enabled())} quantizers placed; the model is in {printable(out)}\n")
+    chosen = choices(act, param, calib, mode)
+    plan, findings = run(config, model=model, out=out, chosen=chosen, format=format, backend=backend, force=force)
+    show(findings)
+    write_stderr(f"{len(plan.enabled())} quantizers placed; the model is in {printable(out)}\n")
     return OK
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,9 +17,9 @@ from qsimc.diagnostics import Diagnostic, InputError, in_order
 from qsimc.encodings.aimet import aimet_document
 from qsimc.encodings.native import encodings_document
 from qsimc.ir.config import Config
-from qsimc.lock import file_digest, lock_document, text_digest
 from qsimc.outputs import LOCK, safe_name, staged
 from qsimc.pipeline.calibrate import Calibration, Seen, calibrate
+from qsimc.pipeline.locking import session_lock, write_lock
 from qsimc.pipeline.plan import Choices, Session, choices, session
 from qsimc.pipeline.report import run_report
 from qsimc.pipeline.statistics import write_statistics
@@ -183,7 +182,13 @@ def _running(
                 stage=stage,
                 made=replace(made, plan=calibration.plan),
                 calibration=calibration,
-                lock=_lock(made, batches, out, chosen, progress.samples),
+                lock=session_lock(
+                    made,
+                    chosen,
+                    out,
+                    data={"path": batches.path, "sha256": batches.digest()},
+                    samples=progress.samples,
+                ),
                 samples=progress.samples,
                 findings=findings,
             )
@@ -232,28 +237,7 @@ def _write_records(run: _Run) -> None:
     with (run.stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(plan_text(run.made.plan, config=config, model=run.made.reference))
     _write_json(run.stage / ENCODINGS, encodings_document(run.calibration.encodings, run.made.plan))
-    _write_json(run.stage / LOCK, run.lock)
-
-
-def _lock(made: Session, batches: Data, out: Path, chosen: Choices, samples: int) -> dict[str, Any]:
-    """Return the lock of a run.  The model is also named from `out`, for when both move together."""
-    source = made.config.source
-    return lock_document(
-        config={"path": source.path, "sha256": text_digest(source.text)},
-        model={
-            "path": made.reference,
-            "relative": Path(os.path.relpath(made.model.path, out)).as_posix(),
-            "sha256": file_digest(made.model.path),
-        },
-        data={"path": batches.path, "sha256": batches.digest()},
-        options={
-            "act": chosen.act,
-            "param": chosen.param,
-            "calib": str(chosen.calib),
-            "mode": str(chosen.mode),
-            "samples": samples,
-        },
-    )
+    write_lock(run.stage, run.lock)
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

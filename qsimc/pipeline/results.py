@@ -85,9 +85,9 @@ def _named(lock: Mapping[str, Any], section: str, key: str, folder: Path) -> str
 
 def _model_path(folder: Path, lock: Mapping[str, Any]) -> str:
     """Return where the model is: as it was given, or else beside the result, if the two moved together."""
-    path = _named(lock, "model", "path", folder)
-    beside = folder / _named(lock, "model", "relative", folder)
-    return path if Path(path).exists() or not beside.exists() else str(beside)
+    path, relative = (_named(lock, "model", key, folder) for key in ("path", "relative"))
+    beside = folder / relative
+    return str(beside) if relative and beside.exists() and not Path(path).exists() else path
 
 
 def _no_result(folder: Path, why: str) -> Diagnostic:

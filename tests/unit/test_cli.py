@@ -229,7 +229,8 @@ def test_export_gives_another_form(run: Run, result: Path, tmp_path: Path, form:
 
 
 def test_build_writes_a_model_that_computes_the_same(run: Run, tmp_path: Path) -> None:
-    assert run("build", CONFIG, "--model", MODEL, "--out", tmp_path / "b")[0] == 0
+    for _ in range(2):  # the second one replaces the first, which was ours
+        assert run("build", CONFIG, "--model", MODEL, "--out", tmp_path / "b")[0] == 0
     built = onnx.load(tmp_path / "b/digits.sim.onnx")
     assert any(node.name == "quantize/stem.weight" for node in built.graph.node)
 

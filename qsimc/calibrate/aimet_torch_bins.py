@@ -43,7 +43,8 @@ class Bins:
         """
         values, low, high = _bounded(values)
         edges = _edges(low, high, bins)
-        margin = (edges[-1] - edges[0]) * np.float32(growth) / np.float32(2)
+        with np.errstate(invalid="ignore"):  # infinitely much growth of a range without width: no bound
+            margin = (edges[-1] - edges[0]) * np.float32(growth) / np.float32(2)
         counts = _counted(values, bins, edges[0], edges[-1])
         return cls(counts, low, high, edges[0] - margin, edges[-1] + margin)
 
@@ -102,8 +103,8 @@ def _counted(values: F32, bins: int, low: np.float32, high: np.float32) -> F32:
     """Return `torch.histc` of the values, and those outside in the outermost bins."""
     if low < high:
         return _histc(values, bins, low, high).astype(np.float32)
-    # torch then takes the range of the data, and widens that by 1 if it is a point.
-    start, end = values.min(), values.max()
+    # torch then takes the range of the data, and widens that by 1 if it is a point; of infinite data it has none.
+    _, start, end = _bounded(values)
     if start == end:
         start, end = _around(start, np.float32(1))
     inside = values[(values >= start) & (values <= end)]

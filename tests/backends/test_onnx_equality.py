@@ -167,7 +167,7 @@ def test_half_precision_models_are_equal(tmp_path: Path) -> None:
         min_size=1,
     ),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_simulation_computes_what_the_encoding_says(
     numerics: Numerics, opset: int, scale: float, zero_point: int, values: list[float]
 ) -> None:
@@ -244,7 +244,7 @@ def _encodings(draw: st.DrawFn, axis: int | None, channels: int) -> Encoding:
 
 
 @given(drawn=networks(), seed=st.integers(0, 100))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_simulation_equals_qdq(drawn: tuple[ModelProto, dict[str, Encoding]], seed: int) -> None:
     proto, encodings = drawn
     with TemporaryDirectory() as folder:

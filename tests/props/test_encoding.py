@@ -162,7 +162,7 @@ def test_a_cast_has_no_encoding(spec: QuantSpec) -> None:
         encode([np.ones(3)], spec)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.integers(0, 255),
     st.floats(2.0**-60, 2.0**60, width=32),

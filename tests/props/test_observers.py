@@ -129,6 +129,18 @@ def test_constant_data_gives_positive_finite_scales(
 
 
 @pytest.mark.parametrize(("numerics", "calib"), EVERY)
+@pytest.mark.parametrize("first", [1e-45, -1e-45, 3.4e38])
+@pytest.mark.parametrize("then", [0.0, float("inf"), -float("inf")])
+def test_infinities_beside_a_range_without_width_give_positive_finite_scales(
+    numerics: Numerics, calib: Calib, first: float, then: float
+) -> None:
+    mixed = np.array([[0.0, first, first, then]], np.float32)
+    infinite = np.full((1, 4), then, np.float32)
+    encoding = encode([mixed, infinite, mixed], QuantSpec(calib=calib), axis=0, numerics=numerics)
+    assert 0 < encoding.scale[0] < np.inf
+
+
+@pytest.mark.parametrize(("numerics", "calib"), EVERY)
 def test_nan_and_no_data_are_refused(numerics: Numerics, calib: Calib) -> None:
     spec = QuantSpec(calib=calib)
     with pytest.raises(ValueError, match="NaN"):

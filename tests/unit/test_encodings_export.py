@@ -186,7 +186,8 @@ def test_a_bias_beside_a_float_weight_stays_float() -> None:
 
 
 def _cases() -> list[Path]:
-    return sorted(path.parent for path in ORACLE.glob("*/*/info.json"))
+    """Return a folder per case; the recording's own where it holds none, which is skipped or fails."""
+    return sorted(path.parent for path in ORACLE.glob("*/*/info.json")) or [ORACLE]
 
 
 @pytest.mark.skipif(not ORACLE.is_dir(), reason="AIMET's exports are not here")

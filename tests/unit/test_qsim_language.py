@@ -78,7 +78,7 @@ def bare(tree: Tree) -> object:
     return tree.data, tree.children
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(from_lark(Lark(GRAMMAR, start="start"), explicit={"COMMENT": st.just("")}))
 @example(EVERYTHING)
 @example("Conv: on")
@@ -98,7 +98,7 @@ def test_the_quick_parser_reads_every_kind_of_statement() -> None:
 
 
 @given(st.integers(0, len(EVERYTHING) - 1), st.sampled_from(["", ":", "(", "}", "in", " and ", "\n", '"', "=>"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(EVERYTHING.index("..6 ker") + 3, " and ")
 def test_what_the_tables_refuse_the_quick_parser_refuses(at: int, inserted: str) -> None:
     ours, theirs = parsed(EVERYTHING[:at] + inserted + EVERYTHING[at + 1 :])

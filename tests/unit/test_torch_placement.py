@@ -48,8 +48,13 @@ def test_shipped_plans_are_aimets(model: str) -> None:
     assert wrong == {}
 
 
+def _recorded() -> list[Path]:
+    """Return a file per model; the recording's folder where it holds none, which is skipped or fails."""
+    return sorted(ORACLE.glob("*/*.torch.json")) or [ORACLE]
+
+
 @pytest.mark.skipif(not ORACLE.exists(), reason="AIMET's whole set of plans is not part of the project")
-@pytest.mark.parametrize("path", sorted(ORACLE.glob("*/*.torch.json")), ids=lambda path: path.name.split(".")[0])
+@pytest.mark.parametrize("path", _recorded(), ids=lambda path: path.name.split(".")[0])
 def test_every_plan_of_aimets_is_ours(path: Path) -> None:
     facts = json.loads(path.with_name(path.name.replace(".torch.json", ".torch_graph.json")).read_text())
     graph = port_graph_from_facts(facts)

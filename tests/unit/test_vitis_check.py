@@ -427,7 +427,7 @@ _LIKELY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_LIKELY | _ANYTHING)
 def test_no_document_brings_the_checks_down(tmp_path_factory: pytest.TempPathFactory, document: object) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"

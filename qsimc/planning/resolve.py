@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity, Vendor, did_you_mean
 from qsimc.graph import Graph
 from qsimc.ir.config import Config
-from qsimc.ir.quant import Calib, Round, ScaleKind, precision
+from qsimc.ir.quant import Calib, Round
 from qsimc.planning.backward import tie_backward
 from qsimc.planning.bare import bare
 from qsimc.planning.build import build
@@ -20,7 +18,8 @@ from qsimc.planning.exceptions import dynamic_weights, hardware, rms_constants
 from qsimc.planning.folds import foldable_norms
 from qsimc.planning.forward import tie_forward
 from qsimc.planning.fuse import fuse
-from qsimc.planning.plan import Decision, Mode, Plan, Reason
+from qsimc.planning.initial import initial
+from qsimc.planning.plan import Mode, Plan
 from qsimc.planning.quantizer import Resolution
 from qsimc.planning.recurrent import tie_recurrent
 from qsimc.planning.rules import DEFAULT, ROUNDING
@@ -75,7 +74,7 @@ def resolve(
     """
     differences = Differences(mode)
     said = compile_words(config)
-    common = tuple(_common(calib, percentile, mode))
+    rounding = (Round.STD, ROUNDING) if mode is Mode.VENDOR else (Round.HALF_EVEN, DEFAULT)
     if not _is_sorted(graph, report):
         return None
     try:
@@ -85,8 +84,8 @@ def resolve(
             fused.graph,
             said,
             differences,
-            act=(*_precision("act", act), *common),
-            param=(*_precision("param", param), *common),
+            act=initial("act", act, calib, percentile, rounding),
+            param=initial("param", param, calib, percentile, rounding),
         )
         for step in STEPS:
             step(resolution)
@@ -106,26 +105,6 @@ def _tie(resolution: Resolution) -> None:
     tie_backward(resolution, order)
     tie_forward(resolution, order)
     tie_recurrent(resolution)
-
-
-def _precision(option: str, word: str) -> Iterator[Decision]:
-    family, bits = precision(word)
-    reason = Reason(f"--{option} {word}")
-    yield Decision("type", family, reason)
-    yield Decision("bits", bits, reason)
-
-
-def _common(calib: Calib, percentile: float | None, mode: Mode) -> Iterator[Decision]:
-    """Yield the decisions with which every quantizer begins."""
-    for name in ("enabled", "symmetric", "narrow_range", "unsigned_symmetric", "per_channel"):
-        yield Decision(name, False, DEFAULT)
-    for name in ("range", "reduce"):
-        yield Decision(name, None, DEFAULT)
-    yield Decision("scale", ScaleKind.FLOAT, DEFAULT)
-    rounding = (Round.STD, ROUNDING) if mode is Mode.VENDOR else (Round.HALF_EVEN, DEFAULT)
-    yield Decision("round", *rounding)
-    yield Decision("calib", calib, Reason(f"--calib {calib.value}"))
-    yield Decision("percentile", percentile, DEFAULT if percentile is None else Reason(f"--percentile {percentile:g}"))
 
 
 def _check_passes(said: Said, differences: Differences) -> None:

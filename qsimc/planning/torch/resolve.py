@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from qsimc.diagnostics import Report, Vendor
 from qsimc.ir.config import Config
-from qsimc.ir.quant import Calib, Round, ScaleKind, precision
+from qsimc.ir.quant import Calib
 from qsimc.planning.difference import AimetError, Difference, Differences
-from qsimc.planning.plan import PORT_DIALECT, Decision, Mode, Reason
-from qsimc.planning.rules import DEFAULT
+from qsimc.planning.initial import initial
+from qsimc.planning.plan import PORT_DIALECT, Mode
 from qsimc.planning.torch.chains import supergroups
 from qsimc.planning.torch.channels import per_channel
 from qsimc.planning.torch.complete import bare, complete
@@ -48,13 +46,12 @@ def resolve_ports(
     Raises:
         ValueError: `act` or `param` is not a precision.
     """
-    common = tuple(_common(calib, percentile))
     differences = Differences(mode)
     resolution = PortResolution(
         graph=graph,
         said=compile_words(config),
         differences=differences,
-        ports=make_ports(graph, (*_precision("act", act), *common), (*_precision("param", param), *common)),
+        ports=make_ports(graph, initial("act", act, calib, percentile), initial("param", param, calib, percentile)),
     )
     try:
         _check_classes(resolution)
@@ -107,22 +104,3 @@ def _check_classes(resolution: PortResolution) -> None:
             vendor=Vendor(TOOL, "RuntimeError", f"The quantized module definition of {module.cls} is not registered."),
         )
         resolution.differences.fails(("Q0536", module.cls), difference)
-
-
-def _precision(option: str, word: str) -> Iterator[Decision]:
-    family, bits = precision(word)
-    reason = Reason(f"--{option} {word}")
-    yield Decision("type", family, reason)
-    yield Decision("bits", bits, reason)
-
-
-def _common(calib: Calib, percentile: float | None) -> Iterator[Decision]:
-    """Yield the decisions with which every quantizer begins."""
-    for name in ("enabled", "symmetric", "narrow_range", "unsigned_symmetric", "per_channel"):
-        yield Decision(name, False, DEFAULT)
-    for name in ("range", "reduce"):
-        yield Decision(name, None, DEFAULT)
-    yield Decision("scale", ScaleKind.FLOAT, DEFAULT)
-    yield Decision("round", Round.HALF_EVEN, DEFAULT)
-    yield Decision("calib", calib, Reason(f"--calib {calib.value}"))
-    yield Decision("percentile", percentile, DEFAULT if percentile is None else Reason(f"--percentile {percentile:g}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +14,19 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
 from qsimc.graph import Graph, Tensor
-from qsimc.planning.plan import Kind, Plan
+from qsimc.planning.plan import Edge, Kind, Plan
 
 Batch = Mapping[str, NDArray[Any]]
 """One value per model input, by name; the first axis counts samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a rewrite did to a model: its name, the node that it changed, and what is to be said about that."""
+
+    rewrite: str
+    node: str
+    detail: str
 
 
 class Model(Protocol):
@@ -35,6 +45,23 @@ class Model(Protocol):
         ...
 
 
+Settle = Callable[[Batch], Batch]
+"""Gets tensors that were just made; returns the values that some of them have from then on."""
+
+
+class Walk(Protocol):
+    """A model that runs piece by piece, so that what one piece makes can be changed before the next reads it."""
+
+    def run(self, batch: Batch, constants: Batch, settle: Settle) -> Batch:
+        """Run one batch and return the model's outputs.
+
+        Args:
+            constants: values of the constants that each run gives.
+            settle: is called for every piece with what it made of the stops and of what is shown besides.
+        """
+        ...
+
+
 class Backend(Protocol):
     """One runtime.  Found through the `qsimc.backends` entry points; never imported by the core."""
 
@@ -42,6 +69,46 @@ class Backend(Protocol):
 
     def open(self, model: str, report: Report) -> Model | None:
         """Open a model; None after reporting what is wrong with it (Q05xx)."""
+        ...
+
+    def rewrite(self, model: Model, names: Sequence[str]) -> tuple[Model, Sequence[Change]]:
+        """Return the float model after the named rewrites, which run in their own order, and what they changed.
+
+        Raises:
+            LookupError: no rewrite is called so; the message names those there are.
+        """
+        ...
+
+    def split_edges(self, model: Model, edges: Sequence[Edge]) -> Model:
+        """Return the model with a tensor of its own for each edge."""
+        ...
+
+    def with_constants(self, model: Model, values: Mapping[str, NDArray[Any]]) -> Model:
+        """Return the model with other values of some constants."""
+        ...
+
+    def save(self, model: Model, path: Path) -> Sequence[Path]:
+        """Write a model as it is now, and what it keeps beside it; the first path is the model."""
+        ...
+
+    def walk(
+        self,
+        model: Model,
+        plan: Plan,
+        stops: Sequence[str],
+        fed: Sequence[str],
+        twins: Sequence[tuple[str, Sequence[str]]],
+    ) -> tuple[Walk, Mapping[str, str]]:
+        """Return a walk of a model, and for each twin the name of what it gives.
+
+        Tensors that the plan casts to another float type are cast.
+
+        Args:
+            stops: tensors whose values the caller settles.
+            fed: constants that the caller gives, the same ones in every run or others.
+            twins: outputs of operators, each with its parameters, that are computed once more by the parameters
+                which the model has; both outputs are shown.
+        """
         ...
 
     def build(

@@ -31,6 +31,23 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where in the source model a node comes from; all of it is empty where the file does not say.
+
+    Attributes:
+        path: the module, as in the keys of a state dict: `layer1.0.conv1`.
+        module: the class of that module: `torch.nn.modules.conv.Conv2d`.
+        call: the call that the node is, or is a part of; unique within the model.
+        function: what was called: `aten.silu.default`.
+    """
+
+    path: str = ""
+    module: str = ""
+    call: str = ""
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One operator.  `inputs` keeps "" where an optional input is absent, so positions mean what ONNX says.
 
@@ -46,17 +63,22 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     captures: tuple[str, ...] = ()
     inner: tuple[str, ...] = ()
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A model's main graph: nodes in the file's own (topological) order, every name unique."""
+    """A model's main graph: nodes in the file's own (topological) order, every name unique.
+
+    `source` is the class of the model that the file was exported from, empty where the file does not say.
+    """
 
     name: str
     nodes: tuple[Node, ...]
     tensors: Mapping[str, Tensor]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    source: str = ""
 
     @cached_property
     def producer(self) -> Mapping[str, Node]:

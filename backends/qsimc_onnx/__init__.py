@@ -8,11 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qsimc.backend import Backend, Batch, Model
+from qsimc.backend import Backend, Batch, Change, Model, Walk
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
-from qsimc.planning.plan import Kind, Plan
+from qsimc.planning.plan import Edge, Kind, Plan
 from qsimc_onnx.model import OnnxModel, open_model
 
 
@@ -24,6 +24,44 @@ class OnnxBackend:
     def open(self, model: str, report: Report) -> Model | None:
         """Open an ONNX file; None after reporting what is wrong with it."""
         return open_model(model, report)
+
+    def rewrite(self, model: Model, names: Sequence[str]) -> tuple[Model, Sequence[Change]]:
+        """Rewrite a float model by the named passes."""
+        from qsimc_onnx.passes import rewrite
+
+        return rewrite(_ours(model), names)
+
+    def split_edges(self, model: Model, edges: Sequence[Edge]) -> Model:
+        """Give each edge a tensor of its own."""
+        from qsimc_onnx.edges import split_edges
+
+        return split_edges(_ours(model), edges)
+
+    def with_constants(self, model: Model, values: Mapping[str, NDArray[Any]]) -> Model:
+        """Give constants other values."""
+        from qsimc_onnx.editor import with_constants
+
+        return with_constants(_ours(model), values)
+
+    def save(self, model: Model, path: Path) -> Sequence[Path]:
+        """Write a model as it is now."""
+        from qsimc_onnx.write import save
+
+        ours = _ours(model)
+        return save(ours.proto, ours.folder, path)
+
+    def walk(
+        self,
+        model: Model,
+        plan: Plan,
+        stops: Sequence[str],
+        fed: Sequence[str],
+        twins: Sequence[tuple[str, Sequence[str]]],
+    ) -> tuple[Walk, Mapping[str, str]]:
+        """Prepare to run a model piece by piece."""
+        from qsimc_onnx.walk import walk
+
+        return walk(_ours(model), plan, stops, fed, twins)
 
     def build(
         self, model: Model, plan: Plan, out: Path, encodings: Mapping[str, Encoding] | None = None

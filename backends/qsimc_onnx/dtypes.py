@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, helper
 
+from qsimc.graph import Graph
+
 Types: TypeAlias = MutableMapping[str, str]
 """Tensor name -> numpy's name of its element type, `seq(...)` of it for a sequence, "" when unknown."""
 
@@ -28,6 +30,14 @@ def _names() -> dict[int, str]:
 
 DTYPE: Mapping[int, str] = _names()
 """TensorProto.DataType -> numpy's name."""
+
+_ELEMENT = {name: number for number, name in DTYPE.items()}
+
+
+def element_type(graph: Graph, tensor: str) -> int:
+    """Return the TensorProto.DataType of a tensor, FLOAT where the graph does not know it."""
+    known = graph.tensors.get(tensor)
+    return _ELEMENT.get(known.dtype, TensorProto.FLOAT) if known is not None and known.dtype else TensorProto.FLOAT
 
 _SCHEMA_WORD = {"float": "float32", "double": "float64", "string": "str"}
 

@@ -10,6 +10,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from qsimc.graph import Attribute, Graph, Node, Tensor
 from qsimc_onnx.dtypes import DTYPE, Propagation, declared
+from qsimc_onnx.origins import origin, source_class
 
 _NUMBERS = frozenset(
     set(DTYPE) - {TensorProto.UNDEFINED, TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.COMPLEX128}
@@ -47,6 +48,7 @@ def read_graph(model: ModelProto) -> Graph:
         tensors=tensors,
         inputs=tuple(i.name for i in graph.input if i.name not in initializers),
         outputs=tuple(o.name for o in graph.output),
+        source=source_class(graph.node),
     )
 
 
@@ -160,7 +162,8 @@ def _node(proto: NodeProto, name: str) -> Node:
             captures += tuple(n for n in read if n not in captures)
             inner += tuple(n for n in computed if n not in inner)
     domain = "" if proto.domain == "ai.onnx" else proto.domain
-    return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), domain, attributes, captures, inner)
+    inputs, outputs = tuple(proto.input), tuple(proto.output)
+    return Node(name, proto.op_type, inputs, outputs, domain, attributes, captures, inner, origin(proto))
 
 
 def _attribute(attribute: AttributeProto) -> Attribute | None:

@@ -83,8 +83,26 @@ class Change:
     after: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shifts:
+    """What a device's shifters can do.
+
+    Attributes:
+        least_cut: least shift of a sum to its output; below 0 the sum is shifted to the left.
+        bias_left: whether a bias can be shifted to the left, as far as the accumulator has room.
+    """
+
+    least_cut: int = 0
+    bias_left: bool = True
+
+
+DPU = Shifts()
+FLEXML = Shifts(least_cut=-1, bias_left=False)
+"""Source: the same code; no recordings were made of it."""
+
+
 def legalised(
-    layers: Sequence[Layer], positions: Mapping[str, int], *, inputs_follow: Iterable[Form] = ()
+    layers: Sequence[Layer], positions: Mapping[str, int], *, inputs_follow: Iterable[Form] = (), shifts: Shifts = DPU
 ) -> tuple[dict[str, int], tuple[Change, ...]]:
     """Return the fix positions that the DPU can realise, and the changes in the order they were made.
 
@@ -93,11 +111,12 @@ def legalised(
         positions: of every tensor that a layer names.
         inputs_follow: of `CONCAT`, `POOL` and `ADD`, the layers whose inputs take their output's
             position, from the last layer to the first (`change_concat_input_fix` and its like).
+        shifts: what the device can do.
 
     Raises:
         KeyError: a layer names a tensor that has no position.
     """
-    shifter = _Shifter(dict(positions), [])
+    shifter = _Shifter(dict(positions), [], shifts)
     following = frozenset(inputs_follow)
     for layer in reversed(layers):
         if layer.form in following:
@@ -113,6 +132,7 @@ class _Shifter:
 
     positions: dict[str, int]
     changes: list[Change]
+    shifts: Shifts
 
     def copy_to_inputs(self, layer: Layer) -> None:
         for name in layer.inputs:
@@ -136,15 +156,16 @@ class _Shifter:
         assert layer.weight is not None
         source = self.positions[layer.inputs[0]]
         cut = self.positions[layer.weight] + source - self.positions[layer.output]
-        if cut < 0:
-            self._move(layer.output, Role.OUTPUT, self.positions[layer.output] + cut)
+        if cut < self.shifts.least_cut:
+            moved = self.positions[layer.output] + cut - self.shifts.least_cut
+            self._move(layer.output, Role.OUTPUT, moved)
         elif cut > GREATEST_SHIFT:
             self._move(layer.weight, Role.WEIGHT, self.positions[layer.weight] - (cut - GREATEST_SHIFT))
         if layer.bias is None:
             return
         shift = self.positions[layer.weight] + source - self.positions[layer.bias]
         # The room to the left is reckoned with the cut from before it was legalised.
-        least = min(0, PRODUCT_BITS + cut - ACCUMULATOR_BITS)
+        least = min(0, PRODUCT_BITS + cut - ACCUMULATOR_BITS) if self.shifts.bias_left else 0
         if shift < least:
             self._move(layer.bias, Role.BIAS, self.positions[layer.bias] + shift - least)
         elif shift > GREATEST_SHIFT:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.accumulator import Raised, raise_weight_scales
@@ -18,11 +20,14 @@ from qsimc.diagnostics import Diagnostic, InputError, Severity
 from qsimc.ir.quant import Numeric, QuantSpec
 from qsimc.planning.plan import Decision, Kind, Mode, Plan, Reason, TensorPlan
 from qsimc.planning.rules import INFINITE
+from qsimc.planning.vitis.device import FIX_POSITIONS
 
 Seen = Callable[[int], None]
 
 _NUMERICS: dict[str, Numerics] = {"aimet": "aimet"}
 """Whose range rules the configurations of a dialect mean."""
+
+_VITIS = "vitis"
 
 _RAISES_WEIGHT_SCALES = "aimet"
 """The dialect whose hardware has int32 accumulators that weight scales are fitted to."""
@@ -38,6 +43,9 @@ class Calibration:
         sketches: activation -> a sample of its values, for the report.
         plan: the plan, less the quantizers that found infinity.
         findings: what calibration changed after the fact.
+        biases: corrected bias -> its values, which are to take the place of the model's.
+        offsets: output of a layer -> what was taken off its bias.
+        filed: tensor -> the one whose entry it took over after calibration.
     """
 
     encodings: Mapping[str, Encoding]
@@ -45,6 +53,9 @@ class Calibration:
     sketches: Mapping[str, Sketch]
     plan: Plan
     findings: tuple[Diagnostic, ...] = ()
+    biases: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    offsets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    filed: Mapping[str, str] = field(default_factory=dict)
 
 
 def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batch], seen: Seen) -> Calibration:
@@ -82,9 +93,9 @@ def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batc
         encodings=by_tensor,
         observers=observers,
         sketches={t: sketch for t, (sketch,) in sampled.items() if isinstance(sketch, Sketch)},
-        plan=_left_float(plan, infinite),
+        plan=left_float(plan, infinite),
         findings=(
-            *(_infinite(model, owner) for owner in infinite),
+            *(infinite_tensor(model, owner) for owner in infinite),
             *(_weight_scale_raised(model, change) for change in raised),
         ),
     )
@@ -92,6 +103,8 @@ def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batc
 
 def numerics_of(plan: Plan, spec: QuantSpec) -> Numerics:
     """Return whose range rules a spec's encoding follows: its dialect's, where that tool has the calibration."""
+    if plan.dialect == _VITIS:
+        return "vitis-dpu" if (plan.target or FIX_POSITIONS[0]) in FIX_POSITIONS else "vitis-cpu"
     numerics = _NUMERICS.get(plan.dialect, "onnx")
     return numerics if spec.calib in AVAILABLE[numerics] else "onnx"
 
@@ -120,7 +133,7 @@ def _observer(plan: Plan, owner: str) -> Observer:
     try:
         return observer_for(t.spec, numerics_of(plan, t.spec), channels)
     except ValueError as error:
-        raise InputError([_unavailable(owner, str(error))]) from error
+        raise InputError([unavailable(owner, str(error))]) from error
 
 
 def _constants_observed(model: Model, members: Iterable[TensorPlan], observer: Observer) -> Observer:
@@ -130,7 +143,7 @@ def _constants_observed(model: Model, members: Iterable[TensorPlan], observer: O
             try:
                 observer = observer.observe(channels_first(values, t.axis))
             except ValueError as error:
-                raise InputError([_not_finite(model, t.tensor)]) from error
+                raise InputError([not_finite(model, t.tensor, "constant")]) from error
     return observer
 
 
@@ -145,7 +158,7 @@ def _encode(plan: Plan, owner: str, observer: Observer) -> Encoding:
     return replace(found, numerics=numerics if plan.mode is Mode.VENDOR else "onnx")
 
 
-def _left_float(plan: Plan, infinite: Sequence[str]) -> Plan:
+def left_float(plan: Plan, infinite: Sequence[str]) -> Plan:
     """Return the plan with the quantizers of some tensors switched off, because no grid holds infinity."""
     if not infinite:
         return plan
@@ -165,7 +178,8 @@ def _left_float(plan: Plan, infinite: Sequence[str]) -> Plan:
     return replace(plan, tensors={name: off(t) for name, t in plan.tensors.items()})
 
 
-def _infinite(model: Model, owner: str) -> Diagnostic:
+def infinite_tensor(model: Model, owner: str) -> Diagnostic:
+    """Return Q0614: a tensor stays float because it held infinity."""
     return Diagnostic(
         code="Q0614",
         name="infinite-tensor",
@@ -191,7 +205,8 @@ def _weight_scale_raised(model: Model, change: Raised) -> Diagnostic:
     )
 
 
-def _unavailable(tensor: str, message: str) -> Diagnostic:
+def unavailable(tensor: str, message: str) -> Diagnostic:
+    """Return Q0610: a tensor cannot be calibrated as its settings ask."""
     return Diagnostic(
         code="Q0610",
         name="no-such-calibration",
@@ -201,12 +216,13 @@ def _unavailable(tensor: str, message: str) -> Diagnostic:
     )
 
 
-def _not_finite(model: Model, tensor: str) -> Diagnostic:
+def not_finite(model: Model, tensor: str, what: str) -> Diagnostic:
+    """Return Q0607: a constant or an activation is not a number."""
     return Diagnostic(
         code="Q0607",
         name="not-finite-tensor",
         severity=Severity.ERROR,
-        message=f"the constant `{tensor}` holds NaN",
+        message=f"the {what} `{tensor}` holds NaN",
         helps=("look where the model was trained or converted: a weight is not a number",),
         path=model.path,
     )

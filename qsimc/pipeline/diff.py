@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from qsimc.diagnostics import Diagnostic, in_order
 from qsimc.ir.config import Config
 from qsimc.pipeline.check import examined
-from qsimc.pipeline.plan import Choices, opened, resolve_on, stop_on_errors
+from qsimc.pipeline.plan import Choices, installed_backend, opened, resolve_on, stop_on_errors
 from qsimc.pipeline.ports import capture_graph, resolve_graph
 from qsimc.planning.compare import FieldDifference, TensorDifference, compare_plans
 from qsimc.planning.config_diff import RuleDifference, compare_configs
@@ -106,12 +106,13 @@ def _tensor_plans(
 ) -> dict[str, Plan]:
     if not configs:
         return {}
-    with opened(model, findings.append) as opened_model:
+    backend = installed_backend("onnx")
+    with opened(model, findings.append, backend) as opened_model:
         stop_on_errors(findings)
         assert opened_model is not None
-        plans = {side: resolve_on(opened_model, config, chosen, findings.append) for side, config in configs.items()}
+        bound = {s: resolve_on(backend, opened_model, c, chosen, findings.append) for s, c in configs.items()}
     stop_on_errors(findings)
-    return {side: plan for side, plan in plans.items() if plan is not None}
+    return {side: found.plan for side, found in bound.items() if found is not None}
 
 
 def _mirrored(difference: TensorDifference) -> TensorDifference:

@@ -223,16 +223,17 @@ def _bound(reference: str | None, report: Report) -> Iterator[Binding | None]:
         yield None
         return
     findings: list[Diagnostic] = []
-    with opened(reference, findings.append) as model:
+    backend = installed_backend("onnx")
+    with opened(reference, findings.append, backend) as model:
         _stop_on_errors(findings)
         assert model is not None
         for finding in findings:
             report(finding)
         config = formats.read(_EVERY_PARAM, _silent, "qsim")
         assert config is not None, "the built-in configuration cannot be read"
-        plan = resolve_on(model, config, Choices(), _silent)
-        assert plan is not None, "the built-in configuration cannot be resolved"
-        yield Binding(model.graph.tensors, plan)
+        bound = resolve_on(backend, model, config, Choices(), _silent)
+        assert bound is not None, "the built-in configuration cannot be resolved"
+        yield Binding(model.graph.tensors, bound.plan)
 
 
 def _silent(_: Diagnostic) -> None:

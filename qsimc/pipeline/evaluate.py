@@ -117,7 +117,7 @@ def evaluate(
 
 def _deployable(result: Saved, private: Path, findings: list[Diagnostic]) -> Path:
     """Return the QDQ model of the result; one that was only calibrated has none, and gets it for the occasion."""
-    stem = safe_name(Path(result.model.path).stem)
+    stem = safe_name(result.original.stem)
     written = result.folder / f"{stem}.qdq.onnx"
     if written.is_file():
         return written
@@ -144,10 +144,9 @@ def _compare(result: Saved, batches: Data, simulation: Path, qdq: Path) -> _Sums
     inner = [t.tensor for t in result.plan.enabled() if t.kind is Kind.ACTIVATION and t.tensor in quantizers]
     tapped = [t for t in inner if t not in outputs]
     sums = _Sums(tensors={t: Powers() for t in inner})
-    original = Path(result.model.path)
     # Each run reads the data again, so that no more than one batch of each is in memory.
     rows = zip(
-        _run(result, original, batches, [*outputs, *tapped]),
+        _truth(result, batches, outputs, tapped),
         _run(result, simulation, batches, [*outputs, *(quantizers[t] for t in tapped)]),
         _run(result, qdq, batches, outputs),
         strict=True,
@@ -160,6 +159,17 @@ def _compare(result: Saved, batches: Data, simulation: Path, qdq: Path) -> _Sums
             sums.tensors[tensor].add(truth[tensor], found)
         sums.samples += _samples(truth, outputs)
     return sums
+
+
+def _truth(result: Saved, batches: Data, outputs: Sequence[str], tapped: Sequence[str]) -> Iterator[Values]:
+    """Yield what the user's own model gives, and what its tensors hold in the model that the encodings are for."""
+    floats = Path(result.model.path)
+    if floats == result.original:
+        yield from _run(result, floats, batches, [*outputs, *tapped])
+        return
+    given = _run(result, result.original, batches, outputs)
+    for truth, inner in zip(given, _run(result, floats, batches, tapped), strict=True):
+        yield {**inner, **truth}
 
 
 def _run(result: Saved, model: Path, batches: Data, outputs: Sequence[str]) -> Iterator[Values]:

@@ -40,6 +40,6 @@ def export(
 
 
 def _write_aimet(stage: Path, result: Saved, version: str) -> None:
-    stem = safe_name(Path(result.model.path).stem)
+    stem = safe_name(result.original.stem)
     document = aimet_document(result.plan, result.encodings, version, constant=result.model.constant)
     (stage / f"{stem}.{version}.encodings").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

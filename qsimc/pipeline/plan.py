@@ -14,23 +14,32 @@ from qsimc.diagnostics import Diagnostic, InputError, Report, Severity, in_order
 from qsimc.entry import split_reference
 from qsimc.ir.config import Config
 from qsimc.ir.quant import Calib, precision
+from qsimc.outputs import safe_name
 from qsimc.pipeline.check import examined
+from qsimc.pipeline.rewritten import rewritten_findings
 from qsimc.planning.plan import PORT_DIALECT, Mode, Plan
 from qsimc.planning.resolve import resolve
+from qsimc.planning.vitis.resolve import DIALECT
+from qsimc.planning.vitis.resolve import resolve as resolve_vitis
+from qsimc.planning.vitis.rewrites import rewrites
 
-PLANNED = ("aimet", "onnx")
+PLANNED = ("aimet", "onnx", "vitis")
 """Dialects whose rules are resolved on the tensors of a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the user decides outside the configuration: precisions it does not state, and how ranges are estimated."""
+    """What the user decides outside the configuration: precisions it does not state, and how ranges are estimated.
+
+    `rewrites` are what the float model goes through besides what the configuration asks for.
+    """
 
     act: str = "int8"
     param: str = "int8"
     calib: Calib = Calib.MINMAX
     percentile: float | None = None
     mode: Mode = Mode.FIXED
+    rewrites: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse words that are no precision.
@@ -42,20 +51,21 @@ class Choices:
         precision(self.param)
 
 
-def choices(act: str, param: str, calib: str, mode: str) -> Choices:
+def choices(act: str, param: str, calib: str, mode: str, rewrites: tuple[str, ...] = ()) -> Choices:
     """Return the choices that words spell.
 
     Raises:
         ValueError: a word is none of those that its choice has.
     """
-    return Choices(act=act, param=param, calib=Calib(calib), mode=Mode(mode))
+    return Choices(act=act, param=param, calib=Calib(calib), mode=Mode(mode), rewrites=rewrites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """A configuration resolved on an opened model, and what was found on the way (no errors).
 
-    `reference` is the model in the user's words; `model.path` is the ONNX file, captured or not.
+    `reference` is the model in the user's words; `model.path` is the ONNX file, captured or not, and `model` what
+    rewrites made of it, if there were any.
     """
 
     config: Config
@@ -64,6 +74,7 @@ class Session:
     backend: Backend
     plan: Plan
     findings: tuple[Diagnostic, ...]
+    rewritten: bool = False
 
 
 @contextmanager
@@ -95,16 +106,17 @@ def session(
         stop_on_errors(findings)
         assert read is not None
         assert opened_model is not None
-        plan = resolve_on(opened_model, read, chosen, findings.append)
+        bound = resolve_on(runtime, opened_model, read, chosen, findings.append)
         stop_on_errors(findings)
-        assert plan is not None
+        assert bound is not None
         yield Session(
             config=read,
             reference=str(model),
-            model=opened_model,
+            model=bound.model,
             backend=runtime,
-            plan=plan,
+            plan=bound.plan,
             findings=tuple(in_order(findings)),
+            rewritten=bound.rewritten,
         )
 
 
@@ -178,16 +190,47 @@ def _not_planned(config: Config) -> Diagnostic:
     )
 
 
-def resolve_on(model: Model, config: Config, chosen: Choices, report: Report) -> Plan | None:
-    """Resolve a configuration on an opened model, or return None after reporting why it cannot be."""
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A plan and the model that it is for: the one that was opened, or what rewrites made of it."""
+
+    model: Model
+    plan: Plan
+    rewritten: bool = False
+
+
+def resolve_on(
+    backend: Backend, model: Model, config: Config, chosen: Choices, report: Report
+) -> Bound | None:
+    """Rewrite an opened model as asked and resolve a configuration on it; None after reporting why it cannot be."""
     if config.dialect not in PLANNED:
         report(_not_planned(config))
         return None
+
+    # What no line of the configuration is to blame for is about the model.
+    def placed(d: Diagnostic) -> None:
+        report(d if d.file else replace(d, path=model.path))
+
+    vitis = config.dialect == DIALECT
+    asked = (*(rewrites(config, chosen.mode) if vitis else ()), *chosen.rewrites)
+    rewritten, changes = backend.rewrite(model, asked) if asked else (model, ())
+    for finding in rewritten_findings(changes, config):
+        placed(finding)
+    plan = _resolved(rewritten, config, chosen, placed)
+    if plan is not None and plan.edges:
+        rewritten = backend.split_edges(rewritten, plan.edges)
+        # Everything that there is to report has been.
+        plan = _resolved(rewritten, config, chosen, lambda _: None)
+    return None if plan is None else Bound(rewritten, plan, rewritten is not model)
+
+
+def _resolved(model: Model, config: Config, chosen: Choices, report: Report) -> Plan | None:
+    if config.dialect == DIALECT:
+        return resolve_vitis(config, model.graph, report, model=safe_name(Path(model.path).stem), mode=chosen.mode)
     return resolve(
         config,
         model.graph,
-        # What no line of the configuration is to blame for is about the model.
-        lambda d: report(d if d.file else replace(d, path=model.path)),
+        report,
         act=chosen.act,
         param=chosen.param,
         calib=chosen.calib,
@@ -203,9 +246,10 @@ def bind(config: Config, model: str, report: Report, *, mode: Mode) -> None:
 
         resolve_model(config, model, Choices(mode=mode), report)
         return
-    with opened(model, report) as opened_model:
+    backend = installed_backend("onnx")
+    with opened(model, report, backend) as opened_model:
         if opened_model is not None:
-            resolve_on(opened_model, config, Choices(mode=mode), report)
+            resolve_on(backend, opened_model, config, Choices(mode=mode), report)
 
 
 def plan(

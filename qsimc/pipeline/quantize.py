@@ -16,15 +16,25 @@ from qsimc.data import Data, open_data, wrap
 from qsimc.diagnostics import Diagnostic, InputError, in_order
 from qsimc.encodings.aimet import aimet_document
 from qsimc.encodings.native import encodings_document
+from qsimc.encodings.vitis import bias_corrections, quant_info
 from qsimc.ir.config import Config
+from qsimc.lock import file_digest
 from qsimc.outputs import LOCK, safe_name, staged
 from qsimc.pipeline.calibrate import Calibration, Seen, calibrate
 from qsimc.pipeline.locking import session_lock, write_lock
 from qsimc.pipeline.plan import Choices, Session, choices, session
 from qsimc.pipeline.report import run_report
 from qsimc.pipeline.statistics import write_statistics
+from qsimc.pipeline.stepwise import calibrate_stepwise
 from qsimc.planning.dump import plan_text
 from qsimc.planning.plan import Plan
+from qsimc.planning.vitis.device import Device
+from qsimc.planning.vitis.network import Network
+from qsimc.planning.vitis.resolve import DIALECT
+
+QUANT_INFO = "quant_info.json"
+BIAS_CORRECTIONS = "bias_corr.pth"
+"""What vai_q_pytorch calls its results; a result of the dialect `vitis` has them in the place of AIMET's."""
 
 PLAN = "plan.json"
 ENCODINGS = "encodings.json"
@@ -73,6 +83,7 @@ def quantize(
     param: str = "int8",
     calib: str = "minmax",
     mode: str = "fixed",
+    rewrites: tuple[str, ...] = (),
     limit: int | None = None,
     batch_size: int | None = None,
     force: bool = False,
@@ -82,6 +93,7 @@ def quantize(
 
     Args:
         data: where the calibration data is, or the batches themselves: name -> array, samples first.
+        rewrites: what the float model goes through first, besides what the configuration asks for.
         started: called once the data is open; returns what is to be told the samples of each batch.
 
     Raises:
@@ -89,7 +101,7 @@ def quantize(
         ValueError, LookupError: an argument is no word that it can be.
         KeyboardInterrupt: its argument says how far calibration had come; `out` is untouched.
     """
-    chosen = choices(act, param, calib, mode)
+    chosen = choices(act, param, calib, mode, rewrites)
     inputs = _Inputs(config, model, data, format=format, backend=backend, limit=limit, batch_size=batch_size)
     with _running(inputs, Path(out), chosen, _all_names, force=force, started=started) as run:
         _write(run)
@@ -115,7 +127,7 @@ def calibrate_into(
         As `quantize`.
     """
     inputs = _Inputs(config, model, data, format=format, limit=limit, batch_size=batch_size)
-    with _running(inputs, Path(out), chosen, lambda _: RECORDS, force=force, started=started) as run:
+    with _running(inputs, Path(out), chosen, _record_names, force=force, started=started) as run:
         _write_records(run)
         write_statistics(run.stage / "stats", run.calibration.observers)
     return run.result()
@@ -180,7 +192,7 @@ def _running(
             yield _Run(
                 out=out,
                 stage=stage,
-                made=replace(made, plan=calibration.plan),
+                made=_corrected(made, calibration),
                 calibration=calibration,
                 lock=session_lock(
                     made,
@@ -205,8 +217,18 @@ def _data(inputs: _Inputs, made: Session, findings: list[Diagnostic]) -> Data:
     return opened
 
 
+def _corrected(made: Session, calibration: Calibration) -> Session:
+    """Return the session with what calibration changed: quantizers without a range, and biases."""
+    if not calibration.biases:
+        return replace(made, plan=calibration.plan)
+    model = made.backend.with_constants(made.model, calibration.biases)
+    return replace(made, plan=calibration.plan, model=model, rewritten=True)
+
+
 def _calibrated(made: Session, batches: Data, progress: Progress) -> Calibration:
     try:
+        if made.plan.dialect == DIALECT:
+            return calibrate_stepwise(made.backend, made.model, made.plan, made.config, batches, progress)
         return calibrate(made.backend, made.model, made.plan, batches, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(str(progress)) from None
@@ -217,27 +239,64 @@ def stem(made: Session) -> str:
     return safe_name(Path(made.model.path).stem)
 
 
+def rewritten_name(made: Session) -> str:
+    """Return the name of the file that holds the float model after its rewrites."""
+    return f"{stem(made)}.float.onnx"
+
+
 def _all_names(made: Session) -> tuple[str, ...]:
-    return *RECORDS, f"{stem(made)}.qdq.onnx", f"{stem(made)}.aimet.json", REPORT
+    vendor = (QUANT_INFO, BIAS_CORRECTIONS) if made.plan.dialect == DIALECT else (f"{stem(made)}.aimet.json",)
+    return *RECORDS, f"{stem(made)}.qdq.onnx", rewritten_name(made), *vendor, REPORT
+
+
+def _record_names(made: Session) -> tuple[str, ...]:
+    return *RECORDS, rewritten_name(made)
 
 
 def _write(run: _Run) -> None:
     """Write every file of `qsimc quantize`."""
     made, encodings = run.made, run.calibration.encodings
     written = made.backend.export(made.model, made.plan, encodings, run.stage, run.findings.append)
-    _write_json(run.stage / f"{stem(made)}.aimet.json", aimet_document(made.plan, encodings))
+    if made.plan.dialect == DIALECT:
+        _write_vitis(run)
+    else:
+        _write_json(run.stage / f"{stem(made)}.aimet.json", aimet_document(made.plan, encodings))
     page = run_report(made, run.calibration, quantized=written[0], samples=run.samples)
     (run.stage / REPORT).write_text(page, encoding="utf-8", newline="\n")
     _write_records(run)
 
 
+def _write_vitis(run: _Run) -> None:
+    """Write the results as vai_q_pytorch files them."""
+    plan, found = run.made.plan, run.calibration
+    model = plan.graph.source or stem(run.made)
+    document = quant_info(
+        plan,
+        found.encodings,
+        found.observers,
+        model=model,
+        corrected=bool(found.offsets),
+        filed=found.filed,
+        fix_positions=Device.of(run.made.config, plan.mode).fix_positions,
+    )
+    _write_json(run.stage / QUANT_INFO, document)
+    if found.offsets:
+        layers = Network.of(plan.graph).by_output
+        offsets = {f"{model}::{layers[output].short_name}": values for output, values in found.offsets.items()}
+        (run.stage / BIAS_CORRECTIONS).write_bytes(bias_corrections(offsets))
+
+
 def _write_records(run: _Run) -> None:
+    lock = dict(run.lock)
+    if run.made.rewritten:
+        written = run.made.backend.save(run.made.model, run.stage / rewritten_name(run.made))[0]
+        lock["rewritten"] = {"path": written.name, "sha256": file_digest(written)}
     source = run.made.config.source
     config = {"path": source.path, "format": run.made.config.format}
     with (run.stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(plan_text(run.made.plan, config=config, model=run.made.reference))
     _write_json(run.stage / ENCODINGS, encodings_document(run.calibration.encodings, run.made.plan))
-    write_lock(run.stage, run.lock)
+    write_lock(run.stage, lock)
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.diagnostics import Diagnostic, InputError, Severity, in_order
 from qsimc.encodings.native import read_encodings
 from qsimc.lock import file_digest
-from qsimc.outputs import LOCK
+from qsimc.outputs import LOCK, safe_name
 from qsimc.pipeline.plan import installed_backend, opened
 from qsimc.pipeline.quantize import ENCODINGS, PLAN
 from qsimc.planning.dump import read_plan
@@ -23,10 +23,14 @@ from qsimc.planning.plan import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A result with the model it was made from."""
+    """A result with the model it was made from.
+
+    `model` is the float model that the encodings are for, after all rewrites; `original` is where the user's own is.
+    """
 
     folder: Path
     model: Model
+    original: Path
     backend: Backend
     plan: Plan
     encodings: Mapping[str, Encoding]
@@ -49,19 +53,33 @@ def saved(folder: Path, model: str | None = None) -> Iterator[Saved]:
         if file_digest(opened_model.path) != _named(lock, "model", "sha256", folder):
             findings.append(_changed(opened_model.path, folder))
             raise InputError(in_order(findings))
+        float_model = _rewritten(folder, lock, backend) if "rewritten" in lock else opened_model
         try:
-            plan = read_plan(plan_text, opened_model.graph)
+            plan = read_plan(plan_text, float_model.graph)
             encodings = read_encodings(encodings_text)
         except (KeyError, ValueError, TypeError) as error:
             raise InputError([_no_result(folder, f"{PLAN} or {ENCODINGS} is damaged: {error}")]) from error
         yield Saved(
             folder=folder,
-            model=opened_model,
+            model=float_model,
+            original=Path(opened_model.path),
             backend=backend,
             plan=plan,
             encodings=encodings,
             findings=tuple(in_order(findings)),
         )
+
+
+def _rewritten(folder: Path, lock: Mapping[str, Any], backend: Backend) -> Model:
+    """Open the float model that rewrites made, which lies in the folder."""
+    path = folder / safe_name(_named(lock, "rewritten", "path", folder))
+    findings: list[Diagnostic] = []
+    found = backend.open(str(path), findings.append)
+    if found is None:
+        raise InputError(in_order(findings))
+    if file_digest(path) != _named(lock, "rewritten", "sha256", folder):
+        raise InputError([_changed(str(path), folder)])
+    return found
 
 
 def _document(path: Path) -> Mapping[str, Any]:

@@ -42,7 +42,7 @@ def fuse(graph: Graph, passes: Sequence[str]) -> Fused:
     fused = graph
     for name, matches in _PASSES.items():
         if name in passes:
-            fused, folded = _fold(fused, matches)
+            fused, folded = fold(fused, matches)
             found += folded
     if not found:
         return Fused(graph)
@@ -54,7 +54,7 @@ def fuse(graph: Graph, passes: Sequence[str]) -> Fused:
     return Fused(pruned, inside, users, unused)
 
 
-def _fold(graph: Graph, find: Callable[[View], Iterator[Match]]) -> tuple[Graph, list[Match]]:
+def fold(graph: Graph, find: Callable[[View], Iterator[Match]]) -> tuple[Graph, list[Match]]:
     """Put each match's operator in the place of its last member; a node belongs to the first match that has it."""
     view = View(graph)
     folded: dict[int, Match] = {}
@@ -73,7 +73,7 @@ def _fold(graph: Graph, find: Callable[[View], Iterator[Match]]) -> tuple[Graph,
 def _operator(match: Match) -> Node:
     first, last = match.members[0], match.members[-1]
     name = first.name.rpartition("/")[0] or f"fused_{last.name}"
-    return Node(name, match.op, match.inputs, last.outputs[:1], DOMAIN, match.attributes)
+    return Node(name, match.op, match.inputs, last.outputs[:1], DOMAIN, match.attributes, origin=first.origin)
 
 
 def _prune(graph: Graph) -> Graph:

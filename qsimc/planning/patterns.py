@@ -47,20 +47,20 @@ def layer_norms(view: View) -> Iterator[Match]:
     for mean in view.nodes():
         # AIMET takes the axes only from an attribute, which ReduceMean has before opset 18.
         known = mean.op == "ReduceMean" and "axes" in mean.attributes
-        centred = _only_reader(view, mean, "Sub") if known else None
+        centred = only_reader(view, mean, "Sub") if known else None
         if centred is None or centred.inputs[0] != mean.inputs[0]:
             continue
         readers = (node for node in view.readers(centred.outputs[0]) if id(node) not in view.gone)
         square = next((node for node in readers if _is_square(view.graph, node)), None)
         normed = _normalized(view, centred.outputs[0], square) if square else ()
         normed = _with_cast(view, normed) if normed else ()
-        scaled = _only_reader(view, normed[-1], "Mul") if normed else None
+        scaled = only_reader(view, normed[-1], "Mul") if normed else None
         scale = _other_input(scaled, normed[-1]) if scaled else None
         if scaled is None or scale is None:
             continue
         members: tuple[Node, ...] = (mean, centred, *normed, scaled)
         inputs: tuple[str, ...] = (mean.inputs[0], scale)
-        shifted = _only_reader(view, scaled, "Add")
+        shifted = only_reader(view, scaled, "Add")
         bias = _other_input(shifted, scaled) if shifted else None
         if shifted is not None and bias is not None:
             members, inputs = (*members, shifted), (*inputs, bias)
@@ -75,7 +75,7 @@ def rms_norms(view: View) -> Iterator[Match]:
             continue
         source = view.graph.producer.get(square.inputs[0])
         whole = _with_cast(view, normed) if source is not None and source.op == "Cast" else normed
-        scaled = _only_reader(view, whole[-1], "Mul")
+        scaled = only_reader(view, whole[-1], "Mul")
         scale = _other_input(scaled, whole[-1]) if scaled else None
         if scaled is not None and scale is not None:
             yield Match("RMSNormalization", (*whole, scaled), (square.inputs[0], scale))
@@ -97,7 +97,7 @@ def masked_softmaxes(view: View) -> Iterator[Match]:
         shape = view.graph.tensors[x].shape
         if lowest.inputs[0] != x or shape is None or len(shape) != 4:
             continue
-        added, axis = (_number(view.graph, tensor) for tensor in (low, lowest.inputs[1]))
+        added, axis = (number(view.graph, tensor) for tensor in (low, lowest.inputs[1]))
         if added is not None and added <= -20 and axis in (-1, 3):
             # `low` gets no quantizer for this, so the operator is said not to read it.
             yield Match("MaskedSoftmax", (lowest, lower, chosen, softmax), (x, mask))
@@ -108,7 +108,7 @@ def matmul_adds(view: View) -> Iterator[Match]:
     for matmul in view.nodes():
         if matmul.op != "MatMul" or matmul.domain:
             continue
-        added = _only_reader(view, matmul, "Add")
+        added = only_reader(view, matmul, "Add")
         bias = _other_input(added, matmul) if added else None
         if added is None or bias is None or _constant_rank(view.graph, bias) != 1:
             continue
@@ -127,14 +127,14 @@ def _normalized(view: View, x: str, square: Node) -> tuple[Node, ...]:
     """Return the nodes of x / sqrt(mean(x^2) + eps) from the square on, () if they do not follow."""
     nodes = [square]
     for op in ("ReduceMean", "Add", ""):
-        following = _only_reader(view, nodes[-1], op)
+        following = only_reader(view, nodes[-1], op)
         if following is None:
             return ()
         nodes.append(following)
-    epsilon = _number(view.graph, _other_input(nodes[2], nodes[1]) or "")
+    epsilon = number(view.graph, _other_input(nodes[2], nodes[1]) or "")
     if epsilon is not None and epsilon < 0:
         return ()
-    divided = _only_reader(view, nodes[-1])
+    divided = only_reader(view, nodes[-1])
     if divided is None:
         return ()
     if nodes[-1].op == "Pow" and _is_scalar(view.graph, nodes[-1].inputs[1], -0.5):
@@ -144,7 +144,7 @@ def _normalized(view: View, x: str, square: Node) -> tuple[Node, ...]:
     if divided.op == "Div" and divided.inputs[0] == x:
         return (*nodes, divided)
     if divided.op == "Reciprocal" or (divided.op == "Div" and _is_scalar(view.graph, divided.inputs[0], 1.0)):
-        multiplied = _only_reader(view, divided, "Mul")
+        multiplied = only_reader(view, divided, "Mul")
         if multiplied is not None and x in multiplied.inputs:
             return (*nodes, divided, multiplied)
     return ()
@@ -152,7 +152,7 @@ def _normalized(view: View, x: str, square: Node) -> tuple[Node, ...]:
 
 def _with_cast(view: View, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """Add the Cast that alone reads the last node, if there is one."""
-    cast = _only_reader(view, nodes[-1], "Cast")
+    cast = only_reader(view, nodes[-1], "Cast")
     return nodes if cast is None else (*nodes, cast)
 
 
@@ -163,7 +163,7 @@ def _is_square(graph: Graph, node: Node) -> bool:
     return (node.op == "Mul" and first == second) or (node.op == "Pow" and _is_scalar(graph, second, 2.0))
 
 
-def _only_reader(view: View, node: Node, op: str = "") -> Node | None:
+def only_reader(view: View, node: Node, op: str = "") -> Node | None:
     """Return the one node that reads the first output; None if there are others or the model puts it out."""
     readers = view.readers(node.outputs[0])
     if len(readers) != 1 or id(readers[0]) in view.gone or node.outputs[0] in view.graph.outputs:
@@ -184,14 +184,14 @@ def _other_input(node: Node, source: Node) -> str | None:
     return next((tensor for tensor in node.inputs if tensor != source.outputs[0]), None)
 
 
-def _number(graph: Graph, tensor: str) -> float | None:
+def number(graph: Graph, tensor: str) -> float | None:
     """Return the value of a constant that is a single number."""
     known = graph.tensors.get(tensor)
     return known.scalar if known is not None and known.constant else None
 
 
 def _is_scalar(graph: Graph, tensor: str, value: float) -> bool:
-    return _number(graph, tensor) == value
+    return number(graph, tensor) == value
 
 
 def _constant_rank(graph: Graph, tensor: str) -> int | None:

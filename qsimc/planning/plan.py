@@ -75,11 +75,45 @@ class TensorPlan:
     history: tuple[Decision, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a vendor's file of results has a tensor's quantizer.
+
+    Attributes:
+        section: `param`, `output` or `input`.
+        name: within the model: `conv1.weight`, `nndct_relu_2`.
+        index: place among the quantizers of that name.
+        tensor: whose quantizer it is; empty where only the type is filed.
+        bits: the width that the file gives, None for that of the quantizer.
+        datatype: the vendor's word for the type.
+    """
+
+    section: str
+    name: str
+    index: int
+    tensor: str
+    bits: int | None = None
+    datatype: str = "int"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A tensor on its way to one reader, which quantizes it for itself.
+
+    `reader` is the tensor that this reader gives, empty for the caller of the model.
+    """
+
+    tensor: str
+    reader: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What happens to each tensor of a graph, in graph order.
 
-    `bare` says of every tensor that has no quantizer, not even a disabled one, why it has none.
+    `bare` says of every tensor that has no quantizer, not even a disabled one, why it has none.  `entries` are the
+    places in the vendor's own file of results.  `edges` need quantizers of their own, which the graph has no tensors
+    for yet: such a plan is made anew once it has.
     """
 
     graph: Graph
@@ -88,6 +122,8 @@ class Plan:
     mode: Mode
     target: str | None = None
     bare: Mapping[str, Reason] = field(default_factory=dict)
+    entries: tuple[Entry, ...] = ()
+    edges: tuple[Edge, ...] = ()
 
     def __getitem__(self, tensor: str) -> TensorPlan:
         return self.tensors[tensor]

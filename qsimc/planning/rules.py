@@ -1,4 +1,4 @@
-"""The built-in rules by their ids, AIMET's and qsimc's own; specs/rules/<id>.md is the page of each."""
+"""The built-in rules by their ids, the vendors' and qsimc's own; specs/rules/<id>.md is the page of each."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ TIE_FORWARD = "aimet-tie-forward"
 TIE_RECURRENT = "aimet-tie-recurrent"
 BODY = "aimet-subgraph-body"
 
+VITIS_DEVICE = Reason("vitis-device")
+VITIS_METHOD = Reason("vitis-dpu-method")
+VITIS_ROUNDING = Reason("vitis-dpu-rounding")
+VITIS_INPUT = Reason("vitis-input-range")
+VITIS_PERCENTILE = Reason("vitis-percentage")
+VITIS_GROUP = "vitis-group"
+VITIS_FLOAT = "vitis-float-operator"
+VITIS_MIXED = "vitis-mixed-datatypes"
+VITIS_WIDTHS = "vitis-input-width"
+VITIS_WEIGHTS_ONLY = Reason("vitis-channels-of-weights")
+
 TIE_PORTS = "aimet-torch-tie"
 TIES = frozenset({TIE_BACKWARD, TIE_FORWARD, TIE_RECURRENT, TIE_PORTS})
 """Rules that bind a tensor to another's quantizer: `why` goes on at its owner."""
@@ -53,5 +64,15 @@ IDS: tuple[str, ...] = (
     TIE_FORWARD,
     TIE_RECURRENT,
     BODY,
+    VITIS_DEVICE.rule,
+    VITIS_METHOD.rule,
+    VITIS_ROUNDING.rule,
+    VITIS_INPUT.rule,
+    VITIS_PERCENTILE.rule,
+    VITIS_GROUP,
+    VITIS_FLOAT,
+    VITIS_MIXED,
+    VITIS_WIDTHS,
+    VITIS_WEIGHTS_ONLY.rule,
 )
 """Every id, for the test that each has its page."""

@@ -9,7 +9,7 @@ from qsimc.diagnostics import did_you_mean
 from qsimc.ir.config import show_setting, show_value
 from qsimc.ir.quant import FIELDS, Numeric
 from qsimc.planning.plan import Decision, Kind, Plan, Reason, TensorPlan
-from qsimc.planning.rules import TIES
+from qsimc.planning.rules import IDS, TIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def explain(reason: Reason) -> str:
         return ": no rule asks for it"
     detail = f" ({reason.detail})" if reason.detail else ""
     place = f" at {_place(reason)}" if reason.span else ""
-    page = f". {summary(reason.rule)}" if reason.rule.startswith("aimet-") else ""
+    page = f". {summary(reason.rule)}" if reason.rule in IDS else ""
     return f", by `{reason.rule}`{place}{detail}{page}"
 
 

@@ -1,0 +1,74 @@
+"""Tensors for edges: an Identity between a tensor and one of its readers, where a quantizer can stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnx import NodeProto
+from onnx.helper import make_node
+
+from qsimc.planning.plan import Edge
+from qsimc.planning.vitis.network import EDGE
+from qsimc_onnx.editor import Editor
+from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.origins import tag
+
+
+def split_edges(model: OnnxModel, edges: Sequence[Edge]) -> OnnxModel:
+    """Return the model with an Identity on each edge, which is named after both of its ends."""
+    editor = Editor(model)
+    for edge in dict.fromkeys(edges):
+        if edge.reader:
+            _before_reader(editor, edge)
+        else:
+            _before_caller(editor, edge)
+    return editor.done()
+
+
+def _before_reader(editor: Editor, edge: Edge) -> None:
+    """Put an Identity before the nodes of one operator that read the tensor."""
+    result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
+    first: NodeProto | None = None
+    for node in _reading(editor, edge.reader, edge.tensor):
+        first = first or node
+        for position, name in enumerate(node.input):
+            if name == edge.tensor:
+                node.input[position] = result
+    if first is not None:
+        editor.replace(first, [_identity(editor, edge.tensor, result), first])
+
+
+def _before_caller(editor: Editor, edge: Edge) -> None:
+    """Put an Identity between the tensor and the model's caller, who goes on to read the tensor's name."""
+    inner = editor.names.fresh(f"{edge.tensor}/inner")
+    made = editor.producer(edge.tensor)
+    if made is None:
+        return
+    for node in editor.readers(edge.tensor):
+        for position, name in enumerate(node.input):
+            if name == edge.tensor:
+                node.input[position] = inner
+    made.output[list(made.output).index(edge.tensor)] = inner
+    editor.proto.graph.node.append(_identity(editor, inner, edge.tensor))
+
+
+def _reading(editor: Editor, result: str, tensor: str) -> list[NodeProto]:
+    """Return the nodes that read a tensor for an operator which gives `result`, of whatever nodes it consists."""
+    found: list[NodeProto] = []
+    waiting, seen = [result], {tensor}
+    while waiting:
+        name = waiting.pop()
+        node = editor.producer(name) if name not in seen else None
+        seen.add(name)
+        if node is None:
+            continue
+        if tensor in node.input:
+            found.append(node)
+            continue
+        waiting += node.input
+    return found
+
+
+def _identity(editor: Editor, source: str, result: str) -> NodeProto:
+    name = editor.names.fresh(f"{result}/Identity")
+    return tag(make_node("Identity", [source], [result], name=name), name, EDGE)

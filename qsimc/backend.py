@@ -97,17 +97,17 @@ class Backend(Protocol):
         plan: Plan,
         stops: Sequence[str],
         fed: Sequence[str],
-        twins: Sequence[tuple[str, Sequence[str]]],
+        twins: Mapping[str, Batch],
     ) -> tuple[Walk, Mapping[str, str]]:
         """Return a walk of a model, and for each twin the name of what it gives.
 
-        Tensors that the plan casts to another float type are cast.
+        Tensors that the plan casts to another float type are cast, but for those that are fed.
 
         Args:
             stops: tensors whose values the caller settles.
             fed: constants that the caller gives, the same ones in every run or others.
-            twins: outputs of operators, each with its parameters, that are computed once more by the parameters
-                which the model has; both outputs are shown.
+            twins: outputs of operators that are computed once more, by these values of their parameters; both
+                outputs are shown.
         """
         ...
 

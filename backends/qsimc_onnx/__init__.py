@@ -56,7 +56,7 @@ class OnnxBackend:
         plan: Plan,
         stops: Sequence[str],
         fed: Sequence[str],
-        twins: Sequence[tuple[str, Sequence[str]]],
+        twins: Mapping[str, Batch],
     ) -> tuple[Walk, Mapping[str, str]]:
         """Prepare to run a model piece by piece."""
         from qsimc_onnx.walk import walk

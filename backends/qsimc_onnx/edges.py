@@ -17,25 +17,48 @@ from qsimc_onnx.origins import tag
 def split_edges(model: OnnxModel, edges: Sequence[Edge]) -> OnnxModel:
     """Return the model with an Identity on each edge, which is named after both of its ends."""
     editor = Editor(model)
+    now: dict[str, str] = {}
     for edge in dict.fromkeys(edges):
-        if edge.reader:
-            _before_reader(editor, edge)
-        else:
+        source = now.get(edge.tensor, edge.tensor)
+        if not edge.reader:
             _before_caller(editor, edge)
+        elif edge.in_place:
+            now[edge.tensor] = _from_reader_on(editor, edge, source)
+        else:
+            _before_reader(editor, edge, source)
     return editor.done()
 
 
-def _before_reader(editor: Editor, edge: Edge) -> None:
+def _before_reader(editor: Editor, edge: Edge, source: str) -> None:
     """Put an Identity before the nodes of one operator that read the tensor."""
     result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
-    first: NodeProto | None = None
-    for node in _reading(editor, edge.reader, edge.tensor):
-        first = first or node
-        for position, name in enumerate(node.input):
-            if name == edge.tensor:
-                node.input[position] = result
-    if first is not None:
-        editor.replace(first, [_identity(editor, edge.tensor, result), first])
+    reading = _reading(editor, edge.reader, source)
+    for node in reading:
+        _read(node, source, result)
+    if reading:
+        editor.replace(reading[0], [_identity(editor, source, result), reading[0]])
+
+
+def _from_reader_on(editor: Editor, edge: Edge, source: str) -> str:
+    """Put an Identity before the first node of an operator that reads the tensor; all from there on read that."""
+    result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
+    reading = _reading(editor, edge.reader, source)
+    if not reading:
+        return source
+    later = False
+    for node in editor.nodes:
+        later = later or node in reading
+        if later:
+            _read(node, source, result)
+    first = next(node for node in editor.nodes if result in node.input)
+    editor.replace(first, [_identity(editor, source, result), first])
+    return result
+
+
+def _read(node: NodeProto, tensor: str, instead: str) -> None:
+    for position, name in enumerate(node.input):
+        if name == tensor:
+            node.input[position] = instead
 
 
 def _before_caller(editor: Editor, edge: Edge) -> None:
@@ -45,9 +68,7 @@ def _before_caller(editor: Editor, edge: Edge) -> None:
     if made is None:
         return
     for node in editor.readers(edge.tensor):
-        for position, name in enumerate(node.input):
-            if name == edge.tensor:
-                node.input[position] = inner
+        _read(node, edge.tensor, inner)
     made.output[list(made.output).index(edge.tensor)] = inner
     editor.proto.graph.node.append(_identity(editor, inner, edge.tensor))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
@@ -14,12 +15,14 @@ from onnx import ModelProto, NodeProto
 
 from qsimc.backend import Batch
 from qsimc.ir.quant import Numeric
-from qsimc.planning.plan import Plan
+from qsimc.planning.plan import Mode, Plan
+from qsimc.planning.vitis.network import EDGE
 from qsimc_onnx.build import instrument
 from qsimc_onnx.dtypes import element_type
 from qsimc_onnx.editor import Editor
 from qsimc_onnx.graph import read_graph
 from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.origins import origin
 from qsimc_onnx.protos import reads
 from qsimc_onnx.session import load, quiet_options, run_once
 
@@ -127,21 +130,42 @@ def walk(
     plan: Plan,
     stops: Sequence[str],
     fed: Sequence[str],
-    twins: Sequence[tuple[str, Sequence[str]]],
+    twins: Mapping[str, Values],
 ) -> tuple[OnnxWalk, Mapping[str, str]]:
     """Return a walk of a model, and for each twin what it computes; see `qsimc.backend.Backend.walk`."""
     editor = Editor(model)
-    copies = {output: _twin(editor, output, params) for output, params in twins}
+    around = _casts_of_inputs(editor, plan)
+    copies = {output: _twin(editor, output, params, around) for output, params in twins.items()}
+    for name in fed:
+        if (node := editor.producer(name)) is not None:
+            editor.proto.graph.node.remove(node)
     doubled = editor.done()
-    casts = [planned for planned in plan.enabled() if planned.spec.type is not Numeric.INT]
+    # What is fed is cast already, if it is to be.
+    casts = [p for p in plan.enabled() if p.spec.type is not Numeric.INT and p.tensor not in fed]
     proto = instrument(doubled, casts, {})
     cast = OnnxModel(model.path, read_graph(proto), proto)
     return OnnxWalk(cast, stops, [*copies, *copies.values()], fed), copies
 
 
-def _twin(editor: Editor, output: str, params: Sequence[str]) -> str:
-    """Copy the nodes between an output and its parameters; return what the copy gives."""
-    own = {tensor: editor.store(f"{tensor}/float", editor.constant(editor.stored_behind(tensor))) for tensor in params}
+def _casts_of_inputs(editor: Editor, plan: Plan) -> dict[str, str]:
+    """Return, for what casts the input of one operator alone, the tensor before it.
+
+    The original compares with the operator on that tensor: its casts make new tensors, while it quantizes integers
+    where they lie.
+    """
+    if plan.mode is not Mode.VENDOR:
+        return {}
+    edges = [node for node in editor.nodes if origin(node).function == EDGE]
+    casts = {p.tensor for p in plan.enabled() if p.spec.type is not Numeric.INT}
+    return {node.output[0]: node.input[0] for node in edges if node.output[0] in casts}
+
+
+def _twin(editor: Editor, output: str, params: Values, around: Mapping[str, str]) -> str:
+    """Copy the nodes between an output and its parameters, with other values of those; return what the copy gives.
+
+    The copy reads `around[t]` where the operator reads t.
+    """
+    own = {tensor: editor.store(f"{tensor}/float", np.asarray(values)) for tensor, values in params.items()}
     members: list[NodeProto] = []
     waiting = [output]
     while waiting:
@@ -150,7 +174,7 @@ def _twin(editor: Editor, output: str, params: Sequence[str]) -> str:
             continue
         members.insert(0, node)
         waiting += [name for name in node.input if name not in own and _leads_to(editor, name, own)]
-    renamed = {**own, **{name: editor.names.fresh(f"{name}/float") for node in members for name in node.output}}
+    renamed = {**around, **own, **{name: editor.names.fresh(f"{name}/float") for node in members for name in node.output}}
     last = members[-1]
     copied = []
     for node in members:

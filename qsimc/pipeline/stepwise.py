@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.bias_correction import BiasCorrection
+from qsimc.calibrate.casts import cast
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observers import channels_first, observer_for
 from qsimc.calibrate.sketch import Sketch
@@ -48,17 +49,13 @@ def calibrate_stepwise(
         plan,
         [t.tensor for t in steps.activations.values()],
         list(steps.constants),
-        [(layer.output, _names(layer)) for layer in steps.corrected],
+        {layer.output: steps.references(layer) for layer in steps.corrected},
     )
     steps.twins = dict(twins)
     for batch in batches:
         walk.run(batch, steps.constants, steps.settle)
         seen(_samples(batch))
     return steps.finish()
-
-
-def _names(layer: Layer) -> list[str]:
-    return [param.tensor for param in layer.params]
 
 
 def _samples(batch: Batch) -> int:
@@ -80,6 +77,7 @@ class _Steps:
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     corrections: dict[str, BiasCorrection] = field(default_factory=dict)
     corrected: tuple[Layer, ...] = ()
+    references_of_biases: dict[str, NDArray[Any]] = field(default_factory=dict)
     twins: dict[str, str] = field(default_factory=dict)
     infinite: set[str] = field(default_factory=set)
     network: Network = field(init=False)
@@ -89,6 +87,8 @@ class _Steps:
         self.network = Network.of(self.plan.graph)
         for planned in self.plan.enabled():
             if planned.spec.type is not Numeric.INT:
+                if planned.kind is Kind.PARAM:
+                    self._cast_constant(planned)
                 continue
             channels = 1
             if planned.axis is not None:
@@ -103,8 +103,22 @@ class _Steps:
             self.corrected = tuple(self._correctable())
             for layer in self.corrected:
                 bias = _bias(layer).tensor
-                fed = self.constants.setdefault(bias, np.asarray(self.model.constant(bias)))
+                self.references_of_biases[bias] = self._reference(bias)
+                fed = self.constants.setdefault(bias, self.references_of_biases[bias])
                 self.corrections[layer.output] = BiasCorrection(fed.astype(np.float32))
+
+    def _cast_constant(self, planned: TensorPlan) -> None:
+        """Give a parameter as a narrow float; the original calibrates with the float that it was."""
+        values = np.asarray(self.model.constant(planned.tensor))
+        self.constants[planned.tensor] = values if self.plan.mode is Mode.VENDOR else _cast(planned, values)
+
+    def references(self, layer: Layer) -> Batch:
+        """Return the parameters that a layer is compared by: its own, rounded where they are to be narrow floats."""
+        return {param.tensor: self._reference(param.tensor) for param in layer.params}
+
+    def _reference(self, tensor: str) -> NDArray[Any]:
+        is_cast = tensor in self.plan.tensors and tensor not in self.observers and tensor in self.constants
+        return self.constants[tensor] if is_cast else np.asarray(self.model.constant(tensor))
 
     def _observer(self, planned: TensorPlan, channels: int) -> VitisBatches:
         try:
@@ -156,10 +170,17 @@ class _Steps:
 
     def settle(self, made: Batch) -> Batch:
         """Calibrate on what was just made, and return it quantized; correct the biases of layers among it."""
+        settled = {n: self._quantized(self.activations[n], made[n]) for n in made if n in self.activations}
         for output, twin in self.twins.items():
             if output in made and twin in made:
-                self._correct(output, made[output], made[twin])
-        return {name: self._quantized(self.activations[name], made[name]) for name in made if name in self.activations}
+                # A layer that ends its group is compared after its quantizer, another one as it computes.
+                self._correct(output, settled.get(output, self._narrowed(output, made[output])), made[twin])
+        return settled
+
+    def _narrowed(self, output: str, values: NDArray[Any]) -> NDArray[Any]:
+        planned = self.plan.tensors.get(output)
+        is_cast = planned is not None and planned.spec.enabled and planned.spec.type is not Numeric.INT
+        return _cast(planned, values) if planned is not None and is_cast else values
 
     def _quantized(self, planned: TensorPlan, values: NDArray[Any]) -> NDArray[Any]:
         name = planned.tensor
@@ -189,21 +210,18 @@ class _Steps:
         """Return what calibration found."""
         encodings = {name: e for name, e in self.encodings.items() if name not in self.infinite}
         encodings, moved, filed = legal_shifts(self.plan, self.config, self.network, encodings, self.model.path)
-        biases = {
-            _bias(layer).tensor: np.asarray(self.model.constant(_bias(layer).tensor)) for layer in self.corrected
-        }
-        offsets = {
-            layer.output: biases[_bias(layer).tensor] - self.corrections[layer.output].bias for layer in self.corrected
-        }
+        offsets, biases = {}, {}
+        for layer in self.corrected:
+            bias = _bias(layer).tensor
+            offsets[layer.output] = self.references_of_biases[bias] - self.corrections[layer.output].bias
+            biases[bias] = np.asarray(self.model.constant(bias)) - offsets[layer.output]
         return Calibration(
             encodings={name: self._final(name, encoding) for name, encoding in encodings.items()},
             observers=dict(self.observers),
             sketches=self.sketches,
             plan=left_float(self.plan, sorted(self.infinite)),
             findings=(*(infinite_tensor(self.model, name) for name in sorted(self.infinite)), *moved),
-            biases={
-                _bias(layer).tensor: biases[_bias(layer).tensor] - offsets[layer.output] for layer in self.corrected
-            },
+            biases=biases,
             offsets=offsets,
             filed=filed,
         )
@@ -213,6 +231,13 @@ class _Steps:
         if self.plan.mode is Mode.VENDOR or self.plan[name].kind in _CONSTANTS:
             return encoding
         return replace(encoding, numerics="onnx")
+
+
+def _cast(planned: TensorPlan, values: NDArray[Any]) -> NDArray[Any]:
+    family, bits = planned.spec.type, planned.spec.bits
+    assert family is not None
+    assert bits is not None
+    return cast(values, family, bits).astype(values.dtype)
 
 
 def _bias(layer: Layer) -> Param:

@@ -100,11 +100,13 @@ class Entry:
 class Edge:
     """A tensor on its way to one reader, which quantizes it for itself.
 
-    `reader` is the tensor that this reader gives, empty for the caller of the model.
+    `reader` is the tensor that this reader gives, empty for the caller of the model.  With `in_place` every later
+    reader of the tensor gets what this one made of it.
     """
 
     tensor: str
     reader: str
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

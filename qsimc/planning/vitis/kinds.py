@@ -87,19 +87,10 @@ def _dims(node: Node, otherwise: int) -> int:
 
 def _product(node: Node, graph: Graph) -> str:
     """A product with a constant matrix is a linear layer."""
-    known = graph.tensors.get(node.inputs[1])
-    constant = known is not None and (known.constant or _is_copy_of_constant(node.inputs[1], graph))
-    if constant and known is not None and len(known.shape or ()) in (0, 2):
+    known = graph.tensors.get(_source(node.inputs[1], graph))
+    if known is not None and known.constant and len(known.shape or ()) == 2:
         return "dense"
     return "matmul" if node.op == "MatMul" else "addmm"
-
-
-def _is_copy_of_constant(tensor: str, graph: Graph) -> bool:
-    node = graph.producer.get(tensor)
-    if node is None or node.op != "Identity":
-        return False
-    known = graph.tensors.get(node.inputs[0])
-    return known is not None and known.constant
 
 
 def _mean(node: Node, graph: Graph) -> str:
@@ -130,11 +121,17 @@ def _clip(node: Node, graph: Graph) -> str:
 
 def _reshape(node: Node, graph: Graph) -> str:
     """A reshape of many axes to two is what `torch.flatten` is exported as."""
-    before, after = (graph.tensors.get(name) for name in (node.inputs[0], node.outputs[0]))
+    before, after = (graph.tensors.get(_source(name, graph)) for name in (node.inputs[0], node.outputs[0]))
     ranks = [len(known.shape) if known is not None and known.shape is not None else 0 for known in (before, after)]
     if "flatten" in node.origin.function or (ranks[1] == 2 and ranks[0] > 2):
         return "flatten"
     return "reshape"
+
+
+def _source(tensor: str, graph: Graph) -> str:
+    """Return the tensor that an Identity passes on, whose shape is known."""
+    node = graph.producer.get(tensor)
+    return _source(node.inputs[0], graph) if node is not None and node.op == "Identity" else tensor
 
 
 def _transpose(node: Node, graph: Graph) -> str:
@@ -153,7 +150,7 @@ def _split(node: Node, graph: Graph) -> str:
 
 
 def _resize(node: Node, graph: Graph) -> str:
-    known = graph.tensors.get(node.inputs[0])
+    known = graph.tensors.get(_source(node.inputs[0], graph))
     return "resize_3d" if known is not None and len(known.shape or ()) == 5 else "resize"
 
 

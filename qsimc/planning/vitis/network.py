@@ -14,7 +14,7 @@ from qsimc.spec.vitis_ops import Kind, vitis_operators
 _TRANSPARENT = ("Identity", "Dropout", "Cast")
 """Operators that are no layer: what they give is what they read."""
 
-EDGE = "qsimc.edge"
+EDGE = "edge"
 """Function of an Identity that stands between a tensor and one of its readers, so that a quantizer can."""
 
 

@@ -190,6 +190,9 @@ class _Placer:
         node = self.network.graph.producer.get(tensor)
         stands = node is not None and node.origin.function == EDGE
         is_float = self.network.is_float(tensor)
+        said = {decision.field: decision.value for decision in decisions}
+        # The original quantizes integers where they lie, so that whoever reads them later gets them quantized.
+        in_place = self.settings.mode is Mode.VENDOR and said["type"] == Numeric.INT
         return Quantizer(
             section="input",
             layer=layer,
@@ -199,7 +202,7 @@ class _Placer:
             decisions=(*decisions, *self.device.decisions("input", decisions)),
             index=index,
             label=label,
-            edge=None if stands or not is_float else Edge(tensor, layer.output),
+            edge=None if stands or not is_float else Edge(tensor, layer.output, in_place),
         )
 
 

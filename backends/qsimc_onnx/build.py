@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.ir.quant import Numeric, QuantSpec
 from qsimc.planning.plan import Plan, TensorPlan
 from qsimc_onnx import functions
-from qsimc_onnx.functions import DOMAIN, KERNELS, Kernel
+from qsimc_onnx.functions import DOMAIN, VITIS, Kernel, kernel_of
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.opsets import raised
 from qsimc_onnx.protos import opset
@@ -145,6 +146,14 @@ class _Quantizers:
 
     def _numbers(self, tensor: str, kernel: Kernel, encoding: Encoding, shape: tuple[int, ...]) -> list[str]:
         """Store an encoding's numbers as float32 initializers, in the order the function takes them."""
+        if kernel in VITIS:
+            amplitude = encoding.amplitude.reshape(shape)
+            factors = [
+                self._store(f"{tensor}_amplitude", amplitude),
+                self._store(f"{tensor}_inverse", encoding.step.reshape(shape)),
+            ]
+            zero_point = self._store(f"{tensor}_zero_point", encoding.zero_point.reshape(shape))
+            return [*factors, zero_point, self._bound(encoding.qmin), self._bound(encoding.qmax)]
         scale = self._store(f"{tensor}_scale", encoding.scale.reshape(shape))
         if kernel is Kernel.AIMET:
             offset = self._store(f"{tensor}_offset", (encoding.qmin - encoding.zero_point).reshape(shape))
@@ -159,7 +168,7 @@ class _Quantizers:
             self.bounds[integer] = self._store(f"q_{integer}", np.array(integer))
         return self.bounds[integer]
 
-    def _store(self, name: str, values: NDArray[np.float64] | NDArray[np.int64]) -> str:
+    def _store(self, name: str, values: NDArray[Any]) -> str:
         fresh = self.names.fresh(name)
         self.proto.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), fresh))
         return fresh
@@ -181,4 +190,4 @@ def _kernel(spec: QuantSpec, encoding: Encoding | None, version: int) -> Kernel:
     """Return what a quantizer computes; what has no encoding yet, or no type in the operator set, passes through."""
     if (narrow := cast_type(spec, version)) is not None:
         return next(kernel for kernel, cast in functions.CASTS.items() if cast == narrow)
-    return Kernel.UNCALIBRATED if encoding is None else KERNELS[encoding.numerics]
+    return Kernel.UNCALIBRATED if encoding is None else kernel_of(encoding)

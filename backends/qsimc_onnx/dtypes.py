@@ -39,6 +39,7 @@ def element_type(graph: Graph, tensor: str) -> int:
     known = graph.tensors.get(tensor)
     return _ELEMENT.get(known.dtype, TensorProto.FLOAT) if known is not None and known.dtype else TensorProto.FLOAT
 
+
 _SCHEMA_WORD = {"float": "float32", "double": "float64", "string": "str"}
 
 

@@ -32,7 +32,7 @@ def split_edges(model: OnnxModel, edges: Sequence[Edge]) -> OnnxModel:
 def _before_reader(editor: Editor, edge: Edge, source: str) -> None:
     """Put an Identity before the nodes of one operator that read the tensor."""
     result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
-    reading = _reading(editor, edge.reader, source)
+    reading = [node for node in editor.nodes if node.output and node.output[0] in edge.through]
     for node in reading:
         _read(node, source, result)
     if reading:
@@ -42,7 +42,7 @@ def _before_reader(editor: Editor, edge: Edge, source: str) -> None:
 def _from_reader_on(editor: Editor, edge: Edge, source: str) -> str:
     """Put an Identity before the first node of an operator that reads the tensor; all from there on read that."""
     result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
-    reading = _reading(editor, edge.reader, source)
+    reading = [node for node in editor.nodes if node.output and node.output[0] in edge.through]
     if not reading:
         return source
     later = False
@@ -71,23 +71,6 @@ def _before_caller(editor: Editor, edge: Edge) -> None:
         _read(node, edge.tensor, inner)
     made.output[list(made.output).index(edge.tensor)] = inner
     editor.proto.graph.node.append(_identity(editor, inner, edge.tensor))
-
-
-def _reading(editor: Editor, result: str, tensor: str) -> list[NodeProto]:
-    """Return the nodes that read a tensor for an operator which gives `result`, of whatever nodes it consists."""
-    found: list[NodeProto] = []
-    waiting, seen = [result], {tensor}
-    while waiting:
-        name = waiting.pop()
-        node = editor.producer(name) if name not in seen else None
-        seen.add(name)
-        if node is None:
-            continue
-        if tensor in node.input:
-            found.append(node)
-            continue
-        waiting += node.input
-    return found
 
 
 def _identity(editor: Editor, source: str, result: str) -> NodeProto:

@@ -81,6 +81,9 @@ def _stays_float(planned: TensorPlan, encoding: Encoding | None, path: str) -> D
     kind = f"{planned.spec.type or Numeric.INT}{planned.spec.bits}"
     if encoding is None and planned.spec.type is Numeric.INT:
         reason, helps = "it has no encoding", "calibrate it"
+    elif encoding is not None and not _on_grid(encoding):
+        reason = f"its zero point {int(encoding.zero_point.min())} is none of its integers, and ONNX stores it as one"
+        helps = "calibrate it with `--mode fixed`, whose ranges hold zero"
     else:
         reason, helps = f"ONNX cannot quantize to `{kind}` here", "use int16 or narrower, or float16"
     return Diagnostic(
@@ -91,6 +94,10 @@ def _stays_float(planned: TensorPlan, encoding: Encoding | None, path: str) -> D
         helps=(helps,),
         path=path,
     )
+
+
+def _on_grid(encoding: Encoding) -> bool:
+    return bool(((encoding.qmin <= encoding.zero_point) & (encoding.zero_point <= encoding.qmax)).all())
 
 
 def _old_opset(version: int, obstacle: str, path: str) -> Diagnostic:

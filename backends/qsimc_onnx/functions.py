@@ -15,7 +15,9 @@ import onnx
 from onnx import FunctionProto, NodeProto, TensorProto
 from onnx.helper import make_node
 
-from qsimc.calibrate.encoding import Numerics
+from qsimc.calibrate.encoding import VITIS as VITIS_NUMERICS
+from qsimc.calibrate.encoding import Encoding, Numerics
+from qsimc.ir.quant import Round
 
 DOMAIN = "qsimc"
 
@@ -26,27 +28,50 @@ class Kernel(StrEnum):
     ONNX rounds x / scale, ties to even, and clips the integer, as QuantizeLinear does.
     AIMET clamps x first and rounds ties away from zero on a grid that begins at 0, as aimet_onnx's C++ does.
     AIMET_TORCH multiplies by the reciprocal of the scale, as torch.fake_quantize does.
+    VITIS multiplies by an amplitude and by its inverse, and has four ways to round, as vai_q_pytorch's kernels do.
     """
 
     UNCALIBRATED = "Uncalibrated"
     ONNX = "FakeQuantize"
     AIMET = "FakeQuantizeAimet"
     AIMET_TORCH = "FakeQuantizeTorch"
+    VITIS_HALF_EVEN = "FakeQuantizeVitisHalfEven"
+    VITIS_HALF_UP = "FakeQuantizeVitisHalfUp"
+    VITIS_HALF_DOWN = "FakeQuantizeVitisHalfDown"
+    VITIS_STD = "FakeQuantizeVitisStd"
     FLOAT16 = "CastFloat16"
     BFLOAT16 = "CastBfloat16"
 
 
-KERNELS: Mapping[Numerics, Kernel] = {
+_KERNELS: Mapping[Numerics, Kernel] = {
     "onnx": Kernel.ONNX,
     "aimet": Kernel.AIMET,
     "aimet-torch": Kernel.AIMET_TORCH,
 }
-"""Whose arithmetic an encoding asks for -> the kernel that has it, equal to `Encoding.fake_quantize` bit for bit."""
+
+_VITIS: Mapping[Round, Kernel] = {
+    Round.HALF_EVEN: Kernel.VITIS_HALF_EVEN,
+    Round.HALF_UP: Kernel.VITIS_HALF_UP,
+    Round.HALF_DOWN: Kernel.VITIS_HALF_DOWN,
+    Round.STD: Kernel.VITIS_STD,
+}
+
+VITIS = frozenset(_VITIS.values())
+"""The kernels of vai_q_pytorch."""
+
+
+def kernel_of(encoding: Encoding) -> Kernel:
+    """Return the kernel whose arithmetic an encoding asks for, equal to `Encoding.fake_quantize` bit for bit."""
+    return _VITIS[encoding.rounding] if encoding.numerics in VITIS_NUMERICS else _KERNELS[encoding.numerics]
+
 
 CASTS = {Kernel.FLOAT16: TensorProto.FLOAT16, Kernel.BFLOAT16: TensorProto.BFLOAT16}
 
 _AFFINE = ("scale", "zero_point", "qmin", "qmax")
 """All float32; scale and zero_point are shaped to broadcast along the channel axis."""
+
+_AMPLITUDE = ("amplitude", "inverse", "zero_point", "qmin", "qmax")
+"""All float32: the factor to steps, and the factor back."""
 
 _AIMET = ("scale", "offset", "low", "high")
 """offset = qmin - zero_point, the integer of `low` on a grid that begins at 0; low and high are reals."""
@@ -56,6 +81,8 @@ def inputs(kernel: Kernel) -> tuple[str, ...]:
     """Return the names of what a quantizer needs besides the tensor."""
     if kernel is Kernel.UNCALIBRATED or kernel in CASTS:
         return ()
+    if kernel in VITIS:
+        return _AMPLITUDE
     return _AIMET if kernel is Kernel.AIMET else _AFFINE
 
 
@@ -75,11 +102,12 @@ def function(kernel: Kernel, dtype: int, opset: int) -> FunctionProto:
         body.op("Cast", body.op("Cast", "x", to=CASTS[kernel]), result="y", to=dtype)
     else:
         x = "x" if dtype == TensorProto.FLOAT else body.op("Cast", "x", to=TensorProto.FLOAT)
-        last = _aimet(body, x) if kernel is Kernel.AIMET else _affine(body, x, kernel)
+        last = _steps(body, x, kernel)
+        factor = "inverse" if kernel in VITIS else "scale"
         if dtype == TensorProto.FLOAT:
-            body.op("Mul", last, "scale", result="y")
+            body.op("Mul", last, factor, result="y")
         else:
-            body.op("Cast", body.op("Mul", last, "scale"), result="y", to=dtype)
+            body.op("Cast", body.op("Mul", last, factor), result="y", to=dtype)
     imports = [onnx.helper.make_opsetid("", opset)]
     name = function_name(kernel, dtype)
     return onnx.helper.make_function(DOMAIN, name, ["x", *inputs(kernel)], ["y"], body.nodes, imports)
@@ -122,6 +150,21 @@ class _Body:
         rest = self.op("Sub", self.op("Add", self.op("Sub", size, even), magic), magic)
         return self.op("Mul", self.op("Sign", value), self.op("Add", even, rest))
 
+    def half_up(self, value: str) -> str:
+        """Round ties toward +infinity."""
+        floor = self.op("Floor", value)
+        fraction = self.op("Sub", value, floor)
+        return self.op("Add", floor, self.op("Floor", self.op("Add", fraction, fraction)))
+
+    def half_down(self, value: str) -> str:
+        """Round ties toward zero."""
+        size = self.op("Abs", value)
+        floor = self.op("Floor", size)
+        fraction = self.op("Sub", size, floor)
+        above = self.op("Sub", self.op("Ceil", self.op("Add", fraction, fraction)), self.number(1.0))
+        rounded = self.op("Add", floor, self.op("Max", above, self.number(0.0)))
+        return self.op("Mul", self.op("Sign", value), rounded)
+
     def half_away(self, value: str) -> str:
         """Round ties away from zero.  floor(|x| + 0.5) would round 0.49999997 up: the sum itself is rounded."""
         size = self.op("Abs", value)
@@ -129,6 +172,26 @@ class _Body:
         fraction = self.op("Sub", size, floor)
         rounded = self.op("Add", floor, self.op("Floor", self.op("Add", fraction, fraction)))
         return self.op("Mul", self.op("Sign", value), rounded)
+
+
+def _steps(body: _Body, x: str, kernel: Kernel) -> str:
+    """Return x in whole steps from zero, in float32."""
+    if kernel in VITIS:
+        return _vitis(body, x, kernel)
+    return _aimet(body, x) if kernel is Kernel.AIMET else _affine(body, x, kernel)
+
+
+def _vitis(body: _Body, x: str, kernel: Kernel) -> str:
+    """clip(round(x * amplitude) + zero_point, qmin, qmax) - zero_point."""
+    rounds = {
+        Kernel.VITIS_HALF_EVEN: body.half_even,
+        Kernel.VITIS_HALF_UP: body.half_up,
+        Kernel.VITIS_HALF_DOWN: body.half_down,
+        Kernel.VITIS_STD: body.half_away,
+    }
+    steps = rounds[kernel](body.op("Mul", x, "amplitude"))
+    integer = body.clip(body.op("Add", steps, "zero_point"), "qmin", "qmax")
+    return body.op("Sub", integer, "zero_point")
 
 
 def _affine(body: _Body, x: str, kernel: Kernel) -> str:

@@ -66,7 +66,7 @@ class Affine:
         """Store scale and zero point: shape () per tensor, (C,) per channel."""
         shape = () if len(encoding.scale) == 1 else (len(encoding.scale),)
         zero_point = encoding.zero_point.astype(tensor_dtype_to_np_dtype(held.type))
-        scale = writer.store("scale", encoding.scale.astype(np.float32).reshape(shape))
+        scale = writer.store("scale", encoding.step.reshape(shape))
         if held.type in PACKED:
             writer.proto.ir_version = max(writer.proto.ir_version, PACKED_SINCE)
         return cls(encoding, held, [scale, writer.store("zero_point", zero_point.reshape(shape))])
@@ -134,7 +134,7 @@ def _clip(affine: Affine, value: str, writer: Writer) -> str:
     """
     encoding = affine.encoding
     shape = broadcast_shape(encoding, rank_of(writer.model, writer.tensor))
-    scale = encoding.scale.astype(np.float32)
+    scale = encoding.step
     low = writer.store("min", ((encoding.qmin - encoding.zero_point).astype(np.float32) * scale).reshape(shape))
     high = writer.store("max", ((encoding.qmax - encoding.zero_point).astype(np.float32) * scale).reshape(shape))
     # onnxruntime's optimiser fails on Clip before a QuantizeLinear to 4 bits (clip_quantizelinear.cc).

@@ -174,7 +174,11 @@ def _twin(editor: Editor, output: str, params: Values, around: Mapping[str, str]
             continue
         members.insert(0, node)
         waiting += [name for name in node.input if name not in own and _leads_to(editor, name, own)]
-    renamed = {**around, **own, **{name: editor.names.fresh(f"{name}/float") for node in members for name in node.output}}
+    renamed = {
+        **around,
+        **own,
+        **{name: editor.names.fresh(f"{name}/float") for node in members for name in node.output},
+    }
     last = members[-1]
     copied = []
     for node in members:

@@ -71,6 +71,18 @@ class Encoding:
             raise ValueError("only a scale that is a power of two has a fix position")
         return np.asarray(1 - exponent, np.int64)
 
+    @property
+    def amplitude(self) -> NDArray[np.float32]:
+        """Vitis AI's factor from reals to steps, shape (C,)."""
+        return vitis_kernels.amplitude(self.scale, per_channel=self.axis is not None)
+
+    @property
+    def step(self) -> NDArray[np.float32]:
+        """What an integer is multiplied by to give a real, shape (C,): the scale as the arithmetic has it."""
+        if self.numerics in VITIS:
+            return np.asarray(np.float32(1) / self.amplitude)
+        return self.scale.astype(np.float32)
+
     def quantize(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the integers nearest to `values` (any shape; channels on `axis`).
 
@@ -128,8 +140,7 @@ class Encoding:
 
     def _vitis_constants(self, ndim: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the factor to steps and the zero point, to broadcast against a tensor."""
-        factor = vitis_kernels.amplitude(self.scale, per_channel=self.axis is not None)
-        return self._beside(factor, ndim), self._beside(self.zero_point, ndim)
+        return self._beside(self.amplitude, ndim), self._beside(self.zero_point, ndim)
 
     def _beside(self, per_channel: NDArray[Any], ndim: int) -> NDArray[Any]:
         """Return an array of shape (C,) shaped to broadcast against a tensor with `ndim` dimensions."""

@@ -19,6 +19,7 @@ from qsimc.diagnostics import did_you_mean
 from qsimc.ir.quant import Calib
 from qsimc.planning.plan import Mode
 from qsimc.render import RENDERERS
+from qsimc.rewrites import REWRITES
 
 _STYLE = click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
@@ -114,6 +115,7 @@ def _capabilities() -> dict[str, Any]:
         "captures": sorted(entry.name for entry in entry_points(group="qsimc.captures")),
         "calib": [str(c) for c in Calib],
         "modes": [str(m) for m in Mode],
+        "rewrites": list(REWRITES),
         "diagnostic_formats": list(RENDERERS),
         "exports": list(EXPORTS),
         "codes": list(pages.codes("diagnostics")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -78,10 +78,7 @@ def plan(
     config: str,
     format: str | None,
     model: str,
-    act: str,
-    param: str,
-    calib: str,
-    mode: str,
+    words: dict[str, Any],
     style: str,
     output: str | None,
 ) -> int:
@@ -94,7 +91,7 @@ def plan(
     from qsimc.pipeline.plan import choices
 
     announce(model)
-    with _session(config, model, choices(act, param, calib, mode), format) as made:
+    with _session(config, model, choices(**words), format) as made:
         show(made.findings)
         product(_rendered(made, style, output), output)
     return OK
@@ -149,10 +146,7 @@ def why(
     model: str,
     tensor: str,
     field: str | None,
-    act: str,
-    param: str,
-    calib: str,
-    mode: str,
+    words: dict[str, Any],
 ) -> int:
     """Say which rule decided a tensor's quantization, which rules lost, and where they stand.
 
@@ -165,7 +159,7 @@ def why(
     from qsimc.planning.why import why as explain
 
     announce(model)
-    with _session(config, model, choices(act, param, calib, mode), format) as made:
+    with _session(config, model, choices(**words), format) as made:
         try:
             product(render(explain(made.plan, tensor, field)), None)
         except LookupError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -38,10 +39,7 @@ def diff(
     from_a: str | None,
     from_b: str | None,
     model: str | None,
-    act: str,
-    param: str,
-    calib: str,
-    mode: str,
+    words: dict[str, Any],
     check: bool,
     style: str,
     output: str | None,
@@ -63,7 +61,7 @@ def diff(
 
     if model is not None:
         announce(model)
-    found = run(Side(config_a, from_a), Side(config_b, from_b), choices(act, param, calib, mode), model)
+    found = run(Side(config_a, from_a), Side(config_b, from_b), choices(**words), model)
     show(found.findings)
     if style == "json":
         product(diffs.document(found.before, found.after, model, found.rules, found.tensors), output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from qsimc.cli import options
@@ -25,10 +27,7 @@ def build(
     model: str,
     out: str,
     backend: str,
-    act: str,
-    param: str,
-    calib: str,
-    mode: str,
+    words: dict[str, Any],
     force: bool,
 ) -> int:
     """Write the instrumented model: one named quantizer per tensor, not calibrated yet.
@@ -40,7 +39,7 @@ def build(
     from qsimc.pipeline.plan import choices
 
     announce(model)
-    chosen = choices(act, param, calib, mode)
+    chosen = choices(**words)
     plan, findings = run(config, model=model, out=out, chosen=chosen, format=format, backend=backend, force=force)
     show(findings)
     write_stderr(f"{len(plan.enabled())} quantizers placed; the model is in {printable(out)}\n")
@@ -65,10 +64,7 @@ def quantize(
     batch_size: int | None,
     out: str,
     backend: str,
-    act: str,
-    param: str,
-    calib: str,
-    mode: str,
+    words: dict[str, Any],
     force: bool,
 ) -> int:
     """Plan, instrument, calibrate and export: the main job in one command.
@@ -82,8 +78,8 @@ def quantize(
     announce(model, data)
     with bar("calibrating") as started:
         result = run(
-            config, model=model, data=data, out=out, backend=backend, format=format, act=act, param=param,
-            calib=calib, mode=mode, limit=limit, batch_size=batch_size, force=force, started=started,
+            config, model=model, data=data, out=out, backend=backend, format=format, limit=limit,
+            batch_size=batch_size, force=force, started=started, **words,
         )  # fmt: skip
     show(result.findings)
     write_stderr(
@@ -109,10 +105,7 @@ def calibrate(
     limit: int | None,
     batch_size: int | None,
     out: str,
-    act: str,
-    param: str,
-    calib: str,
-    mode: str,
+    words: dict[str, Any],
     force: bool,
 ) -> int:
     """Find the encodings only, and keep the statistics they came from.
@@ -126,7 +119,7 @@ def calibrate(
     announce(model, data)
     with bar("calibrating") as started:
         result = calibrate_into(
-            config, model=model, data=data, out=out, chosen=choices(act, param, calib, mode), format=format,
+            config, model=model, data=data, out=out, chosen=choices(**words), format=format,
             limit=limit, batch_size=batch_size, force=force, started=started,
         )  # fmt: skip
     show(result.findings)

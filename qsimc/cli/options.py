@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
 from qsimc import formats
 from qsimc.ir.quant import Calib, precision
 from qsimc.planning.plan import Mode
+from qsimc.rewrites import REWRITES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,9 +58,19 @@ force_option = click.option("--force", is_flag=True, help="Replace files in DIR 
 
 
 def choices_options(command: Command) -> Command:
-    """Add the precisions and the calibration method, which AIMET configurations do not state."""
+    """Add what the user decides outside the configuration; the command gets it as `words`, for `choices(**words)`."""
+
+    @wraps(command)
+    def with_words(*, act: str, param: str, calib: str, mode: str, rewrite: tuple[str, ...], **others: Any) -> Any:
+        return command(words={"act": act, "param": param, "calib": calib, "mode": mode, "rewrites": rewrite}, **others)
+
+    found: Any = with_words
     for option in (
         mode_option,
+        click.option(
+            "--rewrite", multiple=True, type=click.Choice(REWRITES),
+            help="Rewrite the float model first; may be repeated.",
+        ),
         click.option(
             "--calib", type=click.Choice([str(c) for c in Calib]), default="minmax", show_default=True,
             help="How ranges are estimated where the configuration does not say.",
@@ -66,8 +78,8 @@ def choices_options(command: Command) -> Command:
         click.option("--param", type=Precision(), default="int8", show_default=True, help="Precision of params."),
         click.option("--act", type=Precision(), default="int8", show_default=True, help="Precision of activations."),
     ):  # fmt: skip
-        command = option(command)
-    return command
+        found = option(found)
+    return cast(Command, found)
 
 
 def data_options(command: Command) -> Command:

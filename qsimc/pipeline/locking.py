@@ -35,6 +35,7 @@ def session_lock(
             "param": chosen.param,
             "calib": str(chosen.calib),
             "mode": str(chosen.mode),
+            "rewrites": list(chosen.rewrites),
             "samples": samples,
         },
     )

@@ -23,9 +23,6 @@ from qsimc.planning.vitis.resolve import DIALECT
 from qsimc.planning.vitis.resolve import resolve as resolve_vitis
 from qsimc.planning.vitis.rewrites import rewrites
 
-PLANNED = ("aimet", "onnx", "vitis")
-"""Dialects whose rules are resolved on the tensors of a model."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
@@ -179,17 +176,6 @@ def _ports_only(config: Config) -> Diagnostic:
     )
 
 
-def _not_planned(config: Config) -> Diagnostic:
-    return Diagnostic(
-        code="Q0516",
-        name="dialect-not-planned",
-        severity=Severity.ERROR,
-        message=f"configurations of `{config.dialect}` can be checked, but not put on a model yet",
-        notes=(f"dialects that can: {', '.join(PLANNED)}",),
-        path=config.source.path,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A plan and the model that it is for: the one that was opened, or what rewrites made of it."""
@@ -199,13 +185,8 @@ class Bound:
     rewritten: bool = False
 
 
-def resolve_on(
-    backend: Backend, model: Model, config: Config, chosen: Choices, report: Report
-) -> Bound | None:
+def resolve_on(backend: Backend, model: Model, config: Config, chosen: Choices, report: Report) -> Bound | None:
     """Rewrite an opened model as asked and resolve a configuration on it; None after reporting why it cannot be."""
-    if config.dialect not in PLANNED:
-        report(_not_planned(config))
-        return None
 
     # What no line of the configuration is to blame for is about the model.
     def placed(d: Diagnostic) -> None:
@@ -214,7 +195,7 @@ def resolve_on(
     vitis = config.dialect == DIALECT
     asked = (*(rewrites(config, chosen.mode) if vitis else ()), *chosen.rewrites)
     rewritten, changes = backend.rewrite(model, asked) if asked else (model, ())
-    for finding in rewritten_findings(changes, config):
+    for finding in rewritten_findings(changes, config, chosen.rewrites):
         placed(finding)
     plan = _resolved(rewritten, config, chosen, placed)
     if plan is not None and plan.edges:

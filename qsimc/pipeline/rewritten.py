@@ -34,8 +34,10 @@ _OPTIONS = {
 _CHANGES_RESULTS = ("leaky-relu", "relu6-to-relu", "silu-to-hswish")
 
 
-def rewritten_findings(changes: Sequence[Change], config: Config) -> Iterator[Diagnostic]:
-    """Yield Q0546 once for each rewrite that changed something."""
+def rewritten_findings(
+    changes: Sequence[Change], config: Config, asked_for: Sequence[str] = ()
+) -> Iterator[Diagnostic]:
+    """Yield Q0546 once for each rewrite that changed something; `asked_for` names those of the command line."""
     by_rewrite: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
         by_rewrite[change.rewrite].append(change)
@@ -44,7 +46,7 @@ def rewritten_findings(changes: Sequence[Change], config: Config) -> Iterator[Di
             continue
         option = config.option(_OPTIONS.get(name, ""))
         asked = option is not None and option.value is True
-        warns = name in _CHANGES_RESULTS and not asked
+        warns = name in _CHANGES_RESULTS and not asked and name not in asked_for
         yield Diagnostic(
             code="Q0546",
             name="model-rewritten",
@@ -58,14 +60,14 @@ def rewritten_findings(changes: Sequence[Change], config: Config) -> Iterator[Di
 
 def _notes(name: str, found: Sequence[Change]) -> Iterator[str]:
     first = found[0]
-    detail = f": {first.detail}" if first.detail else ""
-    yield f"the first is `{first.node}`{detail}; the rewrite is called `{name}`"
+    detail = f", {first.detail}" if first.detail else ""
+    yield f"the first is `{first.node}`{detail}; this rewrite is called `{name}`"
     if name == "leaky-relu":
         yield "train with that slope, or the results differ from the float model's"
 
 
 def _vendor(config: Config, name: str) -> Vendor | None:
-    if name not in _VENDOR or config.dialect not in keymap.names():
+    if name not in _VENDOR or config.dialect != "vitis":
         return None
     identity, text = _VENDOR[name]
     return Vendor(keymap.load(config.dialect).tool, identity, text)

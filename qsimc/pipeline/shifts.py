@@ -62,8 +62,11 @@ def _layers(network: Network, encodings: Mapping[str, Encoding]) -> Iterator[vit
         form = _form(layer)
         if form is None or not layer.row.quantized:
             continue
-        inputs = tuple(_quantized_at(groups, tensor, parent) for tensor, parent in zip(
-            layer.inputs, layer.parents, strict=True) if parent is not None)
+        inputs = tuple(
+            _quantized_at(groups, tensor, parent)
+            for tensor, parent in zip(layer.inputs, layer.parents, strict=True)
+            if parent is not None
+        )
         params = {param.role: param.tensor for param in layer.params}
         output = groups.quantized(layer).output
         weight, bias = params.get("weight"), params.get("bias")

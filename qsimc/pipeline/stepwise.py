@@ -24,7 +24,15 @@ from qsimc.calibrate.vitis_kernels import SCALE_OF_NOTHING
 from qsimc.diagnostics import Diagnostic, InputError
 from qsimc.ir.config import Config
 from qsimc.ir.quant import Numeric
-from qsimc.pipeline.calibrate import Calibration, Seen, infinite_tensor, left_float, not_finite, numerics_of, unavailable
+from qsimc.pipeline.calibrate import (
+    Calibration,
+    Seen,
+    infinite_tensor,
+    left_float,
+    not_finite,
+    numerics_of,
+    unavailable,
+)
 from qsimc.pipeline.shifts import legal_shifts
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
 from qsimc.planning.vitis.network import Layer, Network, Param
@@ -248,5 +256,3 @@ def _refused(model: Model, planned: TensorPlan, values: NDArray[Any], message: s
     if not np.isfinite(values).all():
         return not_finite(model, planned.tensor, "constant")
     return unavailable(planned.tensor, message)
-
-

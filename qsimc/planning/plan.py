@@ -100,12 +100,13 @@ class Entry:
 class Edge:
     """A tensor on its way to one reader, which quantizes it for itself.
 
-    `reader` is the tensor that this reader gives, empty for the caller of the model.  With `in_place` every later
-    reader of the tensor gets what this one made of it.
+    `reader` is the tensor that this reader gives, empty for the caller of the model, and `through` what those of its
+    nodes give that read the tensor.  With `in_place` every later reader of the tensor gets what this one made of it.
     """
 
     tensor: str
     reader: str
+    through: tuple[str, ...] = ()
     in_place: bool = False
 
 
@@ -114,8 +115,8 @@ class Plan:
     """What happens to each tensor of a graph, in graph order.
 
     `bare` says of every tensor that has no quantizer, not even a disabled one, why it has none.  `entries` are the
-    places in the vendor's own file of results.  `edges` need quantizers of their own, which the graph has no tensors
-    for yet: such a plan is made anew once it has.
+    places in the vendor's own file of results.  `edges`, in the order in which they are read, need quantizers
+    of their own, which the graph has no tensors for yet: such a plan is made anew once it has.
     """
 
     graph: Graph

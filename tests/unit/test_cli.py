@@ -133,14 +133,6 @@ def test_precisions_come_from_the_command_line(run: Run) -> None:
     assert bits == {("input", 16), ("activation", 16), ("param", 4)}
 
 
-def test_a_dialect_without_placement_is_refused(run: Run, tmp_path: Path) -> None:
-    config = tmp_path / "vitis.json"
-    config.write_text('{"target_device": "CPU"}')
-    status, out, err = run("plan", config, "--model", MODEL)
-    assert (status, out) == (1, "")
-    assert "error[Q0516]" in err
-
-
 def test_why_names_winner_and_line(run: Run) -> None:
     status, out, _ = run("why", CONFIG, "--model", MODEL, "stem.weight", "enabled")
     assert status == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from qsimc.backend import Change
+from qsimc.rewrites import REWRITES
 from qsimc_onnx.editor import Editor
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.passes.averages import round_averages
@@ -18,7 +19,7 @@ from qsimc_onnx.passes.rectifiers import relu6_to_relu, silu_to_hswish
 
 Pass = Callable[[Editor], Sequence[Change]]
 
-PASSES: Mapping[str, Pass] = {
+_PASSES: Mapping[str, Pass] = {
     "own-copies": own_copies,
     "silu-to-hswish": silu_to_hswish,
     "relu6-to-relu": relu6_to_relu,
@@ -30,7 +31,6 @@ PASSES: Mapping[str, Pass] = {
     "round-averages": round_averages,
     "hard-activations": hard_activations,
 }
-"""Every pass, in the order in which they run."""
 
 
 def rewrite(model: OnnxModel, names: Sequence[str]) -> tuple[OnnxModel, tuple[Change, ...]]:
@@ -40,14 +40,14 @@ def rewrite(model: OnnxModel, names: Sequence[str]) -> tuple[OnnxModel, tuple[Ch
         LookupError: no pass is called so; the message names those there are.
     """
     for name in names:
-        if name not in PASSES:
-            raise LookupError(f"no rewrite `{name}`; there are {', '.join(PASSES)}")
+        if name not in REWRITES:
+            raise LookupError(f"no rewrite `{name}`; there are {', '.join(REWRITES)}")
     changes: list[Change] = []
-    for name, run in PASSES.items():
+    for name in REWRITES:
         if name not in names:
             continue
         editor = Editor(model)
-        found = run(editor)
+        found = _PASSES[name](editor)
         if found:
             model = editor.done()
             changes += found

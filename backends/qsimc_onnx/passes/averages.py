@@ -49,7 +49,9 @@ def round_averages(editor: Editor) -> Sequence[Change]:
         tag(pool, call, f"qsimc.{pool.op_type}")
         pool.output[0] = raw
         editor.replace(pool, [pool, scaled])
-        changes.append(Change("round-averages", pool.name, f"{'x'.join(map(str, window))}: times {factor:.7g}"))
+        changes.append(
+            Change("round-averages", pool.name, f"times {factor:.7g} for its window of {'x'.join(map(str, window))}")
+        )
     return changes
 
 
@@ -61,7 +63,7 @@ def dpu_factor(window: tuple[int, ...]) -> float:
     if window in _KNOWN:
         return _KNOWN[window]
     area = prod(window)
-    candidates = [(round(2**n / area), 2**n) for n in range(ceil(log2(area * 128)))]
+    candidates = [(round(2.0**n / area), 2.0**n) for n in range(ceil(log2(area * 128)))]
     multiple, power = min(candidates, key=lambda pair: abs(pair[0] / pair[1] - 1 / area))
     return area * multiple / power
 

@@ -34,7 +34,7 @@ def equalize(editor: Editor) -> Sequence[Change]:
         before, after = _node(editor, first), _node(editor, second)
         if _is_plain(before, first) and _is_plain(after, second):
             _equalize(editor, before, after)
-            changes.append(Change("equalize", before.name, after.name))
+            changes.append(Change("equalize", before.name, f"with `{after.name}`"))
     return changes
 
 
@@ -104,7 +104,7 @@ def _bias_shrink(rows: F32, bias: F32) -> int:
     """Return by how much biases count less than weights; the more, the larger they are beside the weights."""
     weights = np.abs(rows.reshape(len(rows), -1))
     sizes = np.abs(bias).astype(np.float32)
-    nothing = ~weights.any(axis=1)
+    nothing = (weights == 0).all(axis=1)
     least = np.where(weights > 0, weights, np.inf).min(axis=1)
     filled = np.where((weights == 0) & ~nothing[:, None], least[:, None], weights)
     filled = np.maximum(filled, _SMALLEST_WEIGHT)

@@ -27,5 +27,5 @@ def leaky_relus(editor: Editor) -> Sequence[Change]:
         if slope is not None:
             node.attribute.remove(slope)
         node.attribute.add(name="alpha", type=1, f=SLOPE)
-        changes.append(Change("leaky-relu", node.name, f"{before:.7g} to {SLOPE}"))
+        changes.append(Change("leaky-relu", node.name, f"from {before:.7g} to {SLOPE}"))
     return changes

@@ -11,8 +11,8 @@ from qsimc.spec.vitis_ops import vitis_operators
 RETURN = "return"
 
 _ONE_OPERAND = frozenset(
-    "Clip Resize Upsample Pad Slice Reshape Flatten Squeeze Unsqueeze Expand Tile Transpose Split Gather Dropout "
-    "ReduceMean ReduceSum ReduceMax ReduceMin LSTM GRU Shape".split()
+    {"Clip", "Resize", "Upsample", "Pad", "Slice", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile"}
+    | {"Transpose", "Split", "Gather", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "LSTM", "GRU", "Shape"}
 )
 """Operators whose first input is the only one that carries data."""
 
@@ -45,9 +45,7 @@ def data_inputs(node: Node) -> tuple[str, ...]:
     return node.inputs[:1] if node.op in _ONE_OPERAND else node.inputs
 
 
-def params_of(
-    node: Node, graph: Graph, source: Callable[[str], str]
-) -> Iterator[tuple[str, str, int | None]]:
+def params_of(node: Node, graph: Graph, source: Callable[[str], str]) -> Iterator[tuple[str, str, int | None]]:
     """Yield role, tensor and channel axis of each parameter; `source` sees through what is no layer."""
     for role, position in _PARAMS.get(node.op, {}).items():
         tensor = node.inputs[position] if position < len(node.inputs) else ""

@@ -84,8 +84,10 @@ def _traced(network: Network, name: str, traced: Traced) -> Iterator[Layer]:
         yield from inputs[int(value[6:]) : int(value[6:]) + 1]
         return
     for layer in network.layers:
-        if traced.path and _path(layer) == traced.path and (
-            not layer.row.words or traced.classes[-1] in layer.row.words
+        if (
+            traced.path
+            and _path(layer) == traced.path
+            and (not layer.row.words or traced.classes[-1] in layer.row.words)
         ):
             yield layer
 
@@ -129,9 +131,7 @@ def _ambiguous(level: Level, word: str, meant: Sequence[str], mode: Mode) -> Dia
     )
 
 
-def _no_such_layer(
-    network: Network, level: Level, name: str, traced: Traced | None, model: str
-) -> Diagnostic:
+def _no_such_layer(network: Network, level: Level, name: str, traced: Traced | None, model: str) -> Diagnostic:
     paths = list(dict.fromkeys(path for layer in network.layers if (path := _path(layer))))
     if traced is not None and traced.model != model:
         note = f"it is about a model `{traced.model}`, and this one is called `{model}`"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from qsimc.graph import FLOATS, Graph, Node
 from qsimc.planning.vitis.kinds import RETURN, data_inputs, kind_of, params_of
@@ -36,7 +37,8 @@ class Layer:
         output: the tensor that it gives.
         inputs: the tensors that it reads, as it reads them, without its parameters.
         parents: the layer that each input comes from, through what is no layer; None where none makes it.
-        node: the operator, of which the last ONNX node gives the output.
+        node: the operator.
+        members: the nodes of the graph that it consists of.
         index: its place in topological order, which is a part of its name.
     """
 
@@ -46,6 +48,7 @@ class Layer:
     parents: tuple[Layer | None, ...]
     params: tuple[Param, ...]
     node: Node
+    members: tuple[Node, ...]
     index: int
 
     @property
@@ -90,7 +93,7 @@ class Network:
     def is_float(self, tensor: str) -> bool:
         """Say whether a tensor holds numbers that can be quantized; one of unknown type is taken for such."""
         known = self.graph.tensors.get(tensor)
-        return known is None or known.dtype in FLOATS or not known.dtype
+        return bool(tensor) and (known is None or known.dtype in FLOATS or not known.dtype)
 
 
 class _Reader:
@@ -98,7 +101,7 @@ class _Reader:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._whole = whole_operators(graph)
+        self._whole, self._members = whole_operators(graph)
         self._source: dict[str, str] = {}
         self._made: dict[str, Layer] = {}
         self._count = 0
@@ -109,7 +112,7 @@ class _Reader:
         for node in nodes:
             if node.op in _TRANSPARENT and node.inputs:
                 self._source[node.outputs[0]] = node.inputs[0]
-        operators = [node for node in nodes if node.op not in _TRANSPARENT and self._counts(node)]
+        operators = self._chunks_first([node for node in nodes if node.op not in _TRANSPARENT and self._counts(node)])
         for tensor in self._operands(operators):
             yield self._add("const", tensor, (), (), Node(tensor, "Constant", (), (tensor,)))
         for tensor in self._graph.inputs:
@@ -121,10 +124,20 @@ class _Reader:
             for place, output in enumerate(node.outputs if node.op == "Split" else node.outputs[:1]):
                 if place and kind == "strided_slice":
                     # `torch.chunk` is traced as slices, and asks for the shape before each but the first.
-                    yield self._add("shape", "", inputs, (), Node("", "Shape", inputs, ()))
+                    yield self._add("shape", "", inputs[:1], (), Node("", "Shape", inputs, ()))
+                    inputs = (*inputs[:1], "")
                 yield self._add(kind, output, inputs, params, node)
         outputs = self._graph.outputs
         yield self._add(RETURN, "", outputs, (), Node(RETURN, "Return", outputs, ()))
+
+    def _chunks_first(self, operators: list[Node]) -> list[Node]:
+        """Return operators with a slice before the Shape of what it is cut from, as `torch.chunk` is traced."""
+        ordered = list(operators)
+        for place, (node, following) in enumerate(pairwise(operators)):
+            cut = node.op == "Shape" and following.op == "Slice"
+            if cut and self.source(node.inputs[0]) == self.source(following.inputs[0]):
+                ordered[place : place + 2] = [following, node]
+        return ordered
 
     def source(self, tensor: str) -> str:
         """Return the tensor behind what is no layer."""
@@ -132,11 +145,10 @@ class _Reader:
             tensor = self._source[tensor]
         return tensor
 
-    def _add(
-        self, kind: str, output: str, inputs: tuple[str, ...], params: tuple[Param, ...], node: Node
-    ) -> Layer:
+    def _add(self, kind: str, output: str, inputs: tuple[str, ...], params: tuple[Param, ...], node: Node) -> Layer:
         parents = tuple(self._made.get(self.source(tensor)) for tensor in inputs)
-        layer = Layer(kind, output, inputs, parents, params, node, self._count)
+        members = self._members.get(output, (node,))
+        layer = Layer(kind, output, inputs, parents, params, node, members, self._count)
         self._count += 1
         if output:
             self._made[output] = layer
@@ -149,7 +161,13 @@ class _Reader:
 
     def _inputs(self, node: Node, params: tuple[Param, ...]) -> tuple[str, ...]:
         taken = {param.tensor for param in params}
-        return tuple(t for t in data_inputs(node) if t and t not in taken and self._is_float(t))
+        found = tuple(t for t in data_inputs(node) if t and t not in taken and self._is_float(t))
+        return (*found, "") if node.op == "Slice" and self._starts_late(node) else found
+
+    def _starts_late(self, node: Node) -> bool:
+        """Say whether where a slice starts is computed: what it is computed from is then an input, but no float."""
+        start = self._graph.tensors.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        return start is not None and not start.constant
 
     def _is_float(self, tensor: str) -> bool:
         known = self._graph.tensors.get(tensor)
@@ -160,7 +178,7 @@ class _Reader:
         seen: set[str] = set()
         for node in operators:
             params = tuple(Param(*found) for found in params_of(node, self._graph, self.source))
-            for tensor in map(self.source, self._inputs(node, params)):
+            for tensor in map(self.source, filter(None, self._inputs(node, params))):
                 if self._graph.tensors[tensor].constant and tensor not in seen:
                     seen.add(tensor)
                     yield tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from math import sqrt
 
@@ -17,11 +17,16 @@ _CLOSE = 1e-3
 """How near a constant of a decomposed operator must be to its value."""
 
 
-def whole_operators(graph: Graph) -> Graph:
-    """Return the graph with each operator as one node, wherever several nodes of the model are one."""
+def whole_operators(graph: Graph) -> tuple[Graph, Mapping[str, tuple[Node, ...]]]:
+    """Return the graph with each operator as one node, wherever several nodes of the model are one.
+
+    With it, the nodes of each such operator by the tensor that they give.
+    """
+    members: dict[str, tuple[Node, ...]] = {}
     for find in (_rewritten, _silus, _gelus, _hard_swishes, _slices, layer_norms, matmul_adds):
-        graph, _ = fold(graph, find)
-    return graph
+        graph, found = fold(graph, find)
+        members |= {match.members[-1].outputs[0]: match.members for match in found}
+    return graph, members
 
 
 def _rewritten(view: View) -> Iterator[Match]:

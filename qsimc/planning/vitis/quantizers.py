@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from qsimc.diagnostics import Report
@@ -202,12 +202,15 @@ class _Placer:
             decisions=(*decisions, *self.device.decisions("input", decisions)),
             index=index,
             label=label,
-            edge=None if stands or not is_float else Edge(tensor, layer.output, in_place),
+            edge=None if stands or not is_float else Edge(tensor, layer.output, _reading(layer, tensor), in_place),
         )
+
+
+def _reading(layer: Layer, tensor: str) -> tuple[str, ...]:
+    """Return what those nodes of a layer give that read a tensor."""
+    return tuple(node.outputs[0] for node in layer.members if tensor in node.inputs and node.outputs)
 
 
 def _is_of(decision: Decision, level: Level) -> bool:
     spans = [setting.span for setting in level.own["output"].values()]
     return decision.reason.span in spans
-
-

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from qsimc.diagnostics import Report
-from qsimc.graph import Graph
+from qsimc.diagnostics import Diagnostic, Report, Severity
+from qsimc.graph import Graph, Node
 from qsimc.ir.config import Config
 from qsimc.ir.quant import FIELDS, Calib, Numeric, QuantSpec, Round, ScaleKind
-from qsimc.planning.plan import Decision, Entry, Kind, Mode, Plan, Reason, TensorPlan
+from qsimc.planning.plan import Decision, Entry, Kind, Mode, Plan, TensorPlan
 from qsimc.planning.vitis.bare import bare
 from qsimc.planning.vitis.device import Device
 from qsimc.planning.vitis.groups import Groups
 from qsimc.planning.vitis.names import param_name
-from qsimc.planning.vitis.network import Layer, Network, Param
+from qsimc.planning.vitis.network import Network
 from qsimc.planning.vitis.quantizers import Quantizer, quantizers
 from qsimc.planning.vitis.settings import Settings
 
 DIALECT = "vitis"
 
 
-def resolve(
-    config: Config, graph: Graph, report: Report, *, model: str = "", mode: Mode = Mode.FIXED
-) -> Plan | None:
+def resolve(config: Config, graph: Graph, report: Report, *, model: str = "", mode: Mode = Mode.FIXED) -> Plan | None:
     """Return what happens to each tensor of a graph, None after reporting an error.
 
     In vendor mode the settings of each tensor are those that the program finds, its oversights included; in fixed
@@ -32,21 +32,17 @@ def resolve(
     Args:
         model: what the model is called in names of layers, unless the graph says.
     """
-    failed = False
-
-    def noting(finding):  # type: ignore[no-untyped-def]
-        nonlocal failed
-        failed = failed or finding.severity == "error"
-        report(finding)
-
+    watched = _Watched(report)
     network = Network.of(graph)
-    settings = Settings.of(config, network, graph.source or model, mode, noting)
+    settings = Settings.of(config, network, graph.source or model, mode, watched)
     device = Device.of(config, mode)
     groups = Groups.make(network)
-    found = tuple(quantizers(network, groups, settings, device, noting))
-    if failed:
+    found = tuple(quantizers(network, groups, settings, device, watched))
+    if watched.failed:
         return None
-    tensors = _in_graph_order(graph, {q.tensor: _tensor_plan(q, graph) for q in reversed(found) if q.tensor})
+    # Of quantizers of one tensor the first counts.
+    planned = {q.tensor: _tensor_plan(q, graph) for q in reversed(found) if q.tensor}
+    tensors = _in_graph_order(graph, planned)
     return Plan(
         graph=graph,
         tensors=tensors,
@@ -55,24 +51,33 @@ def resolve(
         target=config.target,
         bare=bare(network, groups, tensors),
         entries=tuple(_entries(network, found)),
-        edges=tuple(q.edge for q in found if q.edge is not None),
+        edges=tuple(q.edge for q in sorted(found, key=lambda q: (q.layer.index, q.index)) if q.edge is not None),
     )
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A report that remembers whether there was an error."""
+
+    report: Report
+    failed: bool = False
+
+    def __call__(self, finding: Diagnostic) -> None:
+        self.failed = self.failed or finding.severity is Severity.ERROR
+        self.report(finding)
 
 
 def _tensor_plan(quantizer: Quantizer, graph: Graph) -> TensorPlan:
     said = {decision.field: decision for decision in quantizer.decisions}
-    layer = quantizer.layer
-    produced = graph.producer.get(quantizer.tensor)
-    if quantizer.kind in (Kind.PARAM, Kind.ACTIVATION) and quantizer.role in ("weight", "bias", "input"):
-        node, op = layer.node.name, layer.node.op
-    else:
-        node, op = (produced.name, produced.op) if produced is not None else (None, None)
+    node: Node | None = quantizer.layer.node
+    if quantizer.role not in ("weight", "bias", "input") or quantizer.kind is Kind.INPUT:
+        node = graph.producer.get(quantizer.tensor)
     return TensorPlan(
         tensor=quantizer.tensor,
         kind=quantizer.kind,
         role=quantizer.role,
-        node=node,
-        op=op,
+        node=node.name if node is not None else None,
+        op=node.op if node is not None else None,
         spec=spec_of(quantizer.decisions),
         axis=quantizer.axis if said["per_channel"].value else None,
         because={name: decision.reason for name, decision in said.items()},
@@ -81,12 +86,11 @@ def _tensor_plan(quantizer: Quantizer, graph: Graph) -> TensorPlan:
 
 
 def spec_of(decisions: Sequence[Decision]) -> QuantSpec:
-    """Return the spec that decisions lead to."""
-    said = {decision.field: decision.value for decision in decisions}
-    made = {name: said.get(name) for name in FIELDS}
+    """Return the spec that decisions lead to; words become members of their enums."""
+    said: dict[str, Any] = dict.fromkeys(FIELDS) | {d.field: d.value for d in decisions}
     for name, words in (("type", Numeric), ("scale", ScaleKind), ("round", Round), ("calib", Calib)):
-        made[name] = words(made[name])
-    return QuantSpec(**made)  # type: ignore[arg-type]
+        said[name] = words(said[name])
+    return QuantSpec(**said)
 
 
 def _in_graph_order(graph: Graph, made: Mapping[str, TensorPlan]) -> dict[str, TensorPlan]:
@@ -102,14 +106,8 @@ def _in_graph_order(graph: Graph, made: Mapping[str, TensorPlan]) -> dict[str, T
 
 def _entries(network: Network, found: Sequence[Quantizer]) -> Iterator[Entry]:
     for quantizer in found:
-        layer = quantizer.layer
-        param = quantizer.param
-        name = param_name(network, layer, param) if param is not None else layer.short_name
         if not spec_of(quantizer.decisions).enabled:
             continue
-        yield Entry(
-            quantizer.section, name, quantizer.index, quantizer.tensor, quantizer.label, quantizer.datatype
-        )
-
-
-__all__ = ["DIALECT", "Layer", "Param", "Reason", "resolve", "spec_of"]
+        layer, param = quantizer.layer, quantizer.param
+        name = param_name(network, layer, param) if param is not None else layer.short_name
+        yield Entry(quantizer.section, name, quantizer.index, quantizer.tensor, quantizer.label, quantizer.datatype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from qsimc import targets
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity, Vendor
@@ -15,6 +16,7 @@ from qsimc.planning.plan import Decision, Mode, Reason
 from qsimc.planning.rules import DEFAULT, VITIS_PERCENTILE
 from qsimc.planning.vitis.modules import of_name, of_type
 from qsimc.planning.vitis.network import Layer, Network
+from qsimc.source import Span
 from qsimc.spec import keymap
 
 _DEFAULTS = "vitis-dpu"
@@ -88,13 +90,29 @@ class Settings:
 
     def _decisions(self, entries: Sequence[Level], role: str) -> tuple[Decision, ...]:
         found = [Decision("enabled", True, DEFAULT)]
-        found += _said(self.general.given[role].values(), None, "")
+        found += self._said(self.general.given[role].values(), None)
         for level in (self.general, *entries):
-            found += _said(level.own[role].values(), level, role)
+            found += self._said(level.own[role].values(), level)
         if self.mode is Mode.VENDOR:
             found = [d for d in found if d.field != "enabled" or d.value]
             found += self._forgotten(entries, role)
         return tuple(_completed(found))
+
+    def _said(self, settings: Iterable[Setting], level: Level | None) -> Iterator[Decision]:
+        for setting in settings:
+            if setting.value is None:
+                continue
+            reason = DEFAULT
+            if level is not None:
+                rule = show_rule(level.selector, self._roles.get(setting.span, ()), setting)
+                reason = Reason(rule, setting.span)
+            for name, value in _fields(setting):
+                yield Decision(name, value, reason)
+
+    @cached_property
+    def _roles(self) -> Mapping[Span, tuple[str, ...]]:
+        """The tensors that each setting speaks of, by where it stands."""
+        return {s.span: c.roles for rule in self.config.rules for c in rule.clauses for s in c.settings}
 
     def _forgotten(self, entries: Sequence[Level], role: str) -> Iterator[Decision]:
         """Yield the percentage that the original goes back to: each block of a percentile sets it anew."""
@@ -119,15 +137,6 @@ def _blocks(config: Config, level: Level, role: str) -> Iterator[Mapping[str, Se
             settings = {s.field: s for s in clause.settings if s.field != "enabled"}
             if settings and (not clause.roles or role in clause.roles):
                 yield settings
-
-
-def _said(settings: Iterable[Setting], level: Level | None, role: str) -> Iterator[Decision]:
-    for setting in settings:
-        if setting.value is None:
-            continue
-        reason = DEFAULT if level is None else Reason(show_rule(level.selector, (role,), setting), setting.span)
-        for name, value in _fields(setting):
-            yield Decision(name, value, reason)
 
 
 def _fields(setting: Setting) -> Iterator[tuple[str, Value]]:

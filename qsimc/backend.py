@@ -40,6 +40,10 @@ class Model(Protocol):
         """Name -> dtype and shape of each input that must be fed, in the model's order."""
         ...
 
+    def stores(self, tensor: str) -> bool:
+        """Return whether the main graph holds the value of a tensor, so that `constant` gives it."""
+        ...
+
     def constant(self, tensor: str) -> NDArray[Any]:
         """Return an initializer's or Constant node's value, memory-mapped when it lies in another file."""
         ...

@@ -13,5 +13,9 @@ REWRITES = (
     "leaky-relu",
     "round-averages",
     "hard-activations",
+    "correct-biases",
 )
-"""In the order in which they run, whatever the order in which they are asked for."""
+"""In the order in which they run, whatever the order in which they are asked for.
+
+All but the last are done to the model alone; biases are corrected with the calibration data, and after it.
+"""

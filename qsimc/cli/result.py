@@ -20,7 +20,7 @@ from qsimc.render.text import printable
 if TYPE_CHECKING:
     from qsimc.pipeline.evaluate import Evaluation
 
-EXPORTS = ("qdq", "aimet-0.6.1", "aimet-1.0.0", "aimet-2.0.0", "aimet-2.1.0")
+EXPORTS = ("qdq", "aimet-0.6.1", "aimet-1.0.0", "aimet-2.0.0", "aimet-2.1.0", "vitis")
 
 
 @click.command()

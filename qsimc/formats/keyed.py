@@ -21,6 +21,7 @@ class _Draft:
 
     selector: Selector
     span: Span
+    subject: Span | None = None
     clauses: list[tuple[tuple[str, ...], list[Setting], Span]] = field(default_factory=list)
 
     def add(self, roles: tuple[str, ...], setting: Setting, span: Span) -> None:
@@ -36,7 +37,7 @@ class _Draft:
 
     def rule(self) -> Rule:
         clauses = tuple(Clause(roles, tuple(settings), span) for roles, settings, span in self.clauses)
-        return Rule(self.selector, clauses, self.span)
+        return Rule(self.selector, clauses, self.span, self.subject)
 
 
 def recognises(table: KeyTable, document: Json) -> bool:
@@ -126,7 +127,7 @@ class _Reader:
         if place.subject is None or not isinstance(item, Object):
             return None
         selector = entry_selector(place, item)
-        draft = _Draft(selector or Everything(), item.span)
+        draft = _Draft(selector or Everything(), item.span, _subject(place, item))
         if selector is not None:
             self.drafts.append(draft)
         return draft
@@ -297,15 +298,28 @@ class _Reader:
 
 def entry_selector(place: Place, item: Object) -> Selector | None:
     """Return what an object in an array is about: its operator type, else its node, else nothing."""
+    named = _named(place, item)
+    if "op_type" in named:
+        return OpType(str(named["op_type"].value))
+    return NodeName(str(named["node_name"].value)) if "node_name" in named else None
+
+
+def _subject(place: Place, item: Object) -> Span | None:
+    """Return where an object in an array says what it is about."""
+    named = _named(place, item)
+    said = named.get("op_type") or named.get("node_name")
+    return said.span if said is not None else None
+
+
+def _named(place: Place, item: Object) -> Mapping[str, Scalar]:
+    """Return the values of an object that name its subject, by what they name; the last of equal keys counts."""
     last = {member.key: member.value for member in item.members}
-    named: dict[str, str] = {}
+    found: dict[str, Scalar] = {}
     for key, below in place.literal.items():
         value = last.get(key)
         if below.row is not None and below.row.where == "entry" and isinstance(value, Scalar) and value.value:
-            named[below.row.field] = str(value.value)
-    if "op_type" in named:
-        return OpType(named["op_type"])
-    return NodeName(named["node_name"]) if "node_name" in named else None
+            found[below.row.field] = value
+    return found
 
 
 def _escaped(key: str) -> str:

@@ -36,11 +36,15 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Clauses for the nodes a selector names.  A rule without clauses is kept: naming an operator can matter."""
+    """Clauses for the nodes a selector names.  A rule without clauses is kept: naming an operator can matter.
+
+    `subject` is where the selector is written, if it stands apart from the rest.
+    """
 
     selector: Selector
     clauses: tuple[Clause, ...]
     span: Span
+    subject: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ class Level:
     """What holds for the nodes of one selector: role -> field -> setting.
 
     `own` is what the level's rules say, `said` that over what the file says of all nodes, `given` what holds where the
-    file is silent.  `roles` are those that the level speaks of, in the file's order; for `*` all of them.
+    file is silent.  `roles` are those that the level speaks of, in the file's order; for `*` all of them.  `span` is
+    where its subject is named.
     """
 
     selector: Selector
@@ -54,9 +55,11 @@ def levels(config: Config, defaults: Iterable[Rule] = ()) -> tuple[Level, ...]:
         selectors = dict.fromkeys(s for rule in config.rules for s in _choices(rule.selector) if isinstance(s, kind))
         for selector in selectors:
             clauses = tuple(_clauses(config.rules, selector))
+            subjects = [rule.subject for rule in config.rules if rule.selector == selector and rule.subject is not None]
             own, said = _merged(_nothing(), clauses), _merged(general, clauses)
             roles = tuple(dict.fromkeys(role for clause in clauses for role in _roles(clause)))
-            found.append(Level(selector, roles, own, said, given, clauses[0].span if clauses else None))
+            place = subjects[-1] if subjects else clauses[0].span if clauses else None
+            found.append(Level(selector, roles, own, said, given, place))
     return tuple(found)
 
 

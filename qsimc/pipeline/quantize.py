@@ -21,6 +21,7 @@ from qsimc.ir.config import Config
 from qsimc.lock import file_digest
 from qsimc.outputs import LOCK, safe_name, staged
 from qsimc.pipeline.calibrate import Calibration, Seen, calibrate
+from qsimc.pipeline.correction import CORRECT_BIASES, correct_biases
 from qsimc.pipeline.locking import session_lock, write_lock
 from qsimc.pipeline.plan import Choices, Session, choices, session
 from qsimc.pipeline.report import run_report
@@ -31,6 +32,7 @@ from qsimc.planning.plan import Plan
 from qsimc.planning.vitis.device import Device
 from qsimc.planning.vitis.network import Network
 from qsimc.planning.vitis.resolve import DIALECT
+from qsimc.planning.vitis.rewrites import is_on
 
 QUANT_INFO = "quant_info.json"
 BIAS_CORRECTIONS = "bias_corr.pth"
@@ -187,7 +189,7 @@ def _running(
         batches = _data(inputs, made, findings)
         with staged(out, force=force, expected=names(made)) as stage:
             progress = Progress(batches.samples, started and started(batches))
-            calibration = _calibrated(made, batches, progress)
+            calibration = _calibrated(made, batches, progress, CORRECT_BIASES in chosen.rewrites)
             findings += calibration.findings
             yield _Run(
                 out=out,
@@ -225,11 +227,14 @@ def _corrected(made: Session, calibration: Calibration) -> Session:
     return replace(made, plan=calibration.plan, model=model, rewritten=True)
 
 
-def _calibrated(made: Session, batches: Data, progress: Progress) -> Calibration:
+def _calibrated(made: Session, batches: Data, progress: Progress, corrects: bool) -> Calibration:
+    backend, model, plan = made.backend, made.model, made.plan
     try:
-        if made.plan.dialect == DIALECT:
-            return calibrate_stepwise(made.backend, made.model, made.plan, made.config, batches, progress)
-        return calibrate(made.backend, made.model, made.plan, batches, progress)
+        if plan.dialect == DIALECT:
+            asked = corrects or is_on(made.config, "include_bias_corr")
+            return calibrate_stepwise(backend, model, plan, made.config, batches, progress, corrects=asked)
+        found = calibrate(backend, model, plan, batches, progress)
+        return correct_biases(backend, model, found, batches) if corrects else found
     except KeyboardInterrupt:
         raise KeyboardInterrupt(str(progress)) from None
 

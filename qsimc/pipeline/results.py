@@ -58,7 +58,7 @@ def saved(folder: Path, model: str | None = None) -> Iterator[Saved]:
             plan = read_plan(plan_text, float_model.graph)
             encodings = read_encodings(encodings_text)
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError([_no_result(folder, f"{PLAN} or {ENCODINGS} is damaged: {error}")]) from error
+            raise InputError([no_result(folder, f"{PLAN} or {ENCODINGS} is damaged: {error}")]) from error
         yield Saved(
             folder=folder,
             model=float_model,
@@ -86,11 +86,11 @@ def _document(path: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError([_no_result(path.parent, f"`{path.name}`: {(error.strerror or '').lower()}")]) from error
+        raise InputError([no_result(path.parent, f"`{path.name}`: {(error.strerror or '').lower()}")]) from error
     except (ValueError, RecursionError) as error:
-        raise InputError([_no_result(path.parent, f"`{path.name}` is not JSON")]) from error
+        raise InputError([no_result(path.parent, f"`{path.name}` is not JSON")]) from error
     if not isinstance(document, dict):
-        raise InputError([_no_result(path.parent, f"`{path.name}` is not an object")])
+        raise InputError([no_result(path.parent, f"`{path.name}` is not an object")])
     return document
 
 
@@ -98,7 +98,7 @@ def _named(lock: Mapping[str, Any], section: str, key: str, folder: Path) -> str
     try:
         return str(lock[section][key])
     except (KeyError, TypeError) as error:
-        raise InputError([_no_result(folder, f"{LOCK} does not name the {section}")]) from error
+        raise InputError([no_result(folder, f"{LOCK} does not name the {section}")]) from error
 
 
 def _model_path(folder: Path, lock: Mapping[str, Any]) -> str:
@@ -108,7 +108,8 @@ def _model_path(folder: Path, lock: Mapping[str, Any]) -> str:
     return str(beside) if relative and beside.exists() and not Path(path).exists() else path
 
 
-def _no_result(folder: Path, why: str) -> Diagnostic:
+def no_result(folder: Path, why: str) -> Diagnostic:
+    """Return Q0801: a folder does not hold what is wanted of it."""
     return Diagnostic(
         code="Q0801",
         name="no-result",

@@ -6,7 +6,7 @@ get.  Biases are corrected at the same time; fix positions are made legal for th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,25 +33,32 @@ from qsimc.pipeline.calibrate import (
     numerics_of,
     unavailable,
 )
+from qsimc.pipeline.correction import bias_of, channel_axis, correctable
 from qsimc.pipeline.shifts import legal_shifts
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
-from qsimc.planning.vitis.network import Layer, Network, Param
-from qsimc.planning.vitis.rewrites import is_on
+from qsimc.planning.vitis.network import Layer, Network
 
 _CONSTANTS = (Kind.PARAM, Kind.CONSTANT)
 
 
 def calibrate_stepwise(
-    backend: Backend, model: Model, plan: Plan, config: Config, batches: Iterable[Batch], seen: Seen
+    backend: Backend,
+    model: Model,
+    plan: Plan,
+    config: Config,
+    batches: Iterable[Batch],
+    seen: Seen,
+    *,
+    corrects: bool,
 ) -> Calibration:
     """Return the encodings of a plan of the dialect `vitis` on some data, and the biases that were corrected.
 
-    Memory grows with the number of batches by a few numbers per quantizer only.
+    `corrects` says whether any are.  Memory grows with the number of batches by a few numbers per quantizer only.
 
     Raises:
         InputError: the data or what the model makes of it cannot be used (Q06xx, Q0508).
     """
-    steps = _Steps(model, plan, config)
+    steps = _Steps(model, plan, config, corrects)
     walk, twins = backend.walk(
         model,
         plan,
@@ -78,6 +85,7 @@ class _Steps:
     model: Model
     plan: Plan
     config: Config
+    corrects: bool
     activations: dict[str, TensorPlan] = field(default_factory=dict)
     observers: dict[str, VitisBatches] = field(default_factory=dict)
     encodings: dict[str, Encoding] = field(default_factory=dict)
@@ -107,10 +115,10 @@ class _Steps:
             else:
                 self.activations[planned.tensor] = planned
                 self.sketches[planned.tensor] = Sketch.empty()
-        if is_on(self.config, "include_bias_corr"):
-            self.corrected = tuple(self._correctable())
+        if self.corrects:
+            self.corrected = tuple(correctable(self.network, self.model))
             for layer in self.corrected:
-                bias = _bias(layer).tensor
+                bias = bias_of(layer)
                 self.references_of_biases[bias] = self._reference(bias)
                 fed = self.constants.setdefault(bias, self.references_of_biases[bias])
                 self.corrections[layer.output] = BiasCorrection(fed.astype(np.float32))
@@ -170,12 +178,6 @@ class _Steps:
         ends = np.tile(np.array([0.0, least], np.float32), (len(flat), 1))
         return np.concatenate([flat, ends], axis=1)
 
-    def _correctable(self) -> Iterator[Layer]:
-        for layer in self.network.layers:
-            roles = {param.role: param for param in layer.params}
-            if layer.row.corrected and {"weight", "bias"} <= roles.keys():
-                yield layer
-
     def settle(self, made: Batch) -> Batch:
         """Calibrate on what was just made, and return it quantized; correct the biases of layers among it."""
         settled = {n: self._quantized(self.activations[n], made[n]) for n in made if n in self.activations}
@@ -208,10 +210,9 @@ class _Steps:
 
     def _correct(self, output: str, quantized: NDArray[Any], reference: NDArray[Any]) -> None:
         layer = self.network.by_output[output]
-        axis = -1 if layer.kind == "dense" else 1
-        correction = self.corrections[output].observe(quantized, reference, axis)
+        correction = self.corrections[output].observe(quantized, reference, channel_axis(layer))
         self.corrections[output] = correction
-        bias = _bias(layer).tensor
+        bias = bias_of(layer)
         self.constants[bias] = correction.bias.astype(self.constants[bias].dtype)
 
     def finish(self) -> Calibration:
@@ -220,7 +221,7 @@ class _Steps:
         encodings, moved, filed = legal_shifts(self.plan, self.config, self.network, encodings, self.model.path)
         offsets, biases = {}, {}
         for layer in self.corrected:
-            bias = _bias(layer).tensor
+            bias = bias_of(layer)
             offsets[layer.output] = self.references_of_biases[bias] - self.corrections[layer.output].bias
             biases[bias] = np.asarray(self.model.constant(bias)) - offsets[layer.output]
         return Calibration(
@@ -246,10 +247,6 @@ def _cast(planned: TensorPlan, values: NDArray[Any]) -> NDArray[Any]:
     assert family is not None
     assert bits is not None
     return cast(values, family, bits).astype(values.dtype)
-
-
-def _bias(layer: Layer) -> Param:
-    return next(param for param in layer.params if param.role == "bias")
 
 
 def _refused(model: Model, planned: TensorPlan, values: NDArray[Any], message: str) -> Diagnostic:

@@ -43,11 +43,11 @@ def rewrite(model: OnnxModel, names: Sequence[str]) -> tuple[OnnxModel, tuple[Ch
         if name not in REWRITES:
             raise LookupError(f"no rewrite `{name}`; there are {', '.join(REWRITES)}")
     changes: list[Change] = []
-    for name in REWRITES:
+    for name, run in _PASSES.items():
         if name not in names:
             continue
         editor = Editor(model)
-        found = _PASSES[name](editor)
+        found = run(editor)
         if found:
             model = editor.done()
             changes += found

@@ -13,6 +13,7 @@ from qsimc.ir.quant import FIELDS, Calib, Numeric, QuantSpec, Round, ScaleKind
 from qsimc.planning.plan import Decision, Entry, Kind, Mode, Plan, TensorPlan
 from qsimc.planning.vitis.bare import bare
 from qsimc.planning.vitis.device import Device
+from qsimc.planning.vitis.differences import differences
 from qsimc.planning.vitis.groups import Groups
 from qsimc.planning.vitis.names import param_name
 from qsimc.planning.vitis.network import Network
@@ -40,6 +41,9 @@ def resolve(config: Config, graph: Graph, report: Report, *, model: str = "", mo
     found = tuple(quantizers(network, groups, settings, device, watched))
     if watched.failed:
         return None
+    if mode is Mode.FIXED:
+        for finding in differences(network, settings, device, found):
+            report(finding)
     # Of quantizers of one tensor the first counts.
     planned = {q.tensor: _tensor_plan(q, graph) for q in reversed(found) if q.tensor}
     tensors = _in_graph_order(graph, planned)

@@ -113,6 +113,10 @@ def function(kernel: Kernel, dtype: int, opset: int) -> FunctionProto:
     return onnx.helper.make_function(DOMAIN, name, ["x", *inputs(kernel)], ["y"], body.nodes, imports)
 
 
+_BEYOND = 2.0**40
+"""Steps that are beyond every grid."""
+
+
 class _Body:
     """The nodes of a function so far; values are numbered, only `x` and `y` have names."""
 
@@ -189,7 +193,9 @@ def _vitis(body: _Body, x: str, kernel: Kernel) -> str:
         Kernel.VITIS_HALF_DOWN: body.half_down,
         Kernel.VITIS_STD: body.half_away,
     }
-    steps = rounds[kernel](body.op("Mul", x, "amplitude"))
+    # Infinity has no fraction to look at.
+    inside = body.clip(body.op("Mul", x, "amplitude"), body.number(-_BEYOND), body.number(_BEYOND))
+    steps = rounds[kernel](inside)
     integer = body.clip(body.op("Add", steps, "zero_point"), "qmin", "qmax")
     return body.op("Sub", integer, "zero_point")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,7 @@ from qsimc_onnx.session import run
 
 from qsimc.calibrate.encoding import Encoding, Numerics
 from qsimc.diagnostics import Diagnostic
-from qsimc.ir.quant import QuantSpec
+from qsimc.ir.quant import QuantSpec, Round
 from tests.backends.onnx_models import (
     BFLOAT16,
     FLOAT16,
@@ -174,6 +175,31 @@ def test_simulation_computes_what_the_encoding_says(
     chosen = encoding(scale, zero_point, grid=(0, 255), numerics=numerics)
     x = np.array(values, np.float32)
     proto = model_of([make_node("Identity", ["x"], ["y"])], [value("x", ["n"])], [value("y", ["n"])], opset=opset)
+    with TemporaryDirectory() as folder:
+        model = opened(proto, Path(folder))
+        path = build(model, plan_of(model, {"y": INT8}), Path(folder), {"y": chosen})[0]
+        found = next(iter(run(path, [{"x": x}], optimise=False)))["y"]
+    assert found.tobytes() == chosen.fake_quantize(x).tobytes()
+
+
+@pytest.mark.parametrize("rounding", list(Round))
+@pytest.mark.parametrize("axis", [None, 0])
+@given(
+    scale=st.floats(1e-6, 1e3),
+    zero_point=st.integers(0, 255),
+    values=st.lists(
+        st.floats(allow_nan=False, allow_subnormal=False, width=32) | st.integers(-600, 600).map(lambda i: i / 2),
+        min_size=1,
+    ),
+)
+@settings(max_examples=15)
+def test_simulation_computes_what_vai_q_pytorch_does(
+    rounding: Round, axis: int | None, scale: float, zero_point: int, values: list[float]
+) -> None:
+    chosen = encoding([scale] * (2 if axis == 0 else 1), zero_point, grid=(0, 255), axis=axis, numerics="vitis-cpu")
+    chosen = replace(chosen, rounding=rounding)
+    x = np.array([values, values], np.float32)
+    proto = model_of([make_node("Identity", ["x"], ["y"])], [value("x", [2, "n"])], [value("y", [2, "n"])])
     with TemporaryDirectory() as folder:
         model = opened(proto, Path(folder))
         path = build(model, plan_of(model, {"y": INT8}), Path(folder), {"y": chosen})[0]

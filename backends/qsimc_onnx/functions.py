@@ -158,7 +158,9 @@ class _Body:
         """Round ties toward +infinity."""
         floor = self.op("Floor", value)
         fraction = self.op("Sub", value, floor)
-        return self.op("Add", floor, self.op("Floor", self.op("Add", fraction, fraction)))
+        above = self.op("Floor", self.op("Add", fraction, fraction))
+        # The fraction of a negative number next to zero rounds to 1.
+        return self.op("Add", floor, self.op("Min", above, self.number(1.0)))
 
     def half_down(self, value: str) -> str:
         """Round ties toward zero."""

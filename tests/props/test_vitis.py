@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from qsimc.calibrate.encoding import Encoding, Numerics
 from qsimc.calibrate.observer import Observer
 from qsimc.calibrate.observers import AVAILABLE, encode, observer_for
+from qsimc.calibrate.vitis_batches import VitisBatches
 from qsimc.calibrate.vitis_kernels import rounded
 from qsimc.calibrate.vitis_rules import FLOAT_CALIBRATIONS, POW2_CALIBRATIONS, REDUCTIONS
-from qsimc.calibrate.vitis_shift import GREATEST_SHIFT, Form, Layer, legalised
+from qsimc.calibrate.vitis_shift import FLEXML, GREATEST_SHIFT, Form, Layer, legalised
 from qsimc.ir.quant import Calib, QuantSpec, Round, ScaleKind
 
 VARIANTS: list[tuple[Numerics, ScaleKind, Calib]] = [
@@ -193,3 +194,30 @@ def test_observers_satisfy_the_protocol() -> None:
     for numerics, scale, calib in VARIANTS:
         observer: Observer = observer_for(QuantSpec(scale=scale, calib=calib, round=Round.HALF_EVEN), numerics)
         assert observer.wants == "values"
+
+
+@given(
+    st.lists(arrays(np.float32, (1, 9), elements=st.floats(-1e4, 1e4, width=32)), min_size=1, max_size=4),
+    st.sampled_from(["max", "mean", "median"]),
+)
+def test_a_joint_encoding_holds_zero_and_its_zero_point(batches_: list[NDArray[np.float32]], reduce: str) -> None:
+    spec = QuantSpec(scale=ScaleKind.FLOAT, calib=Calib.MINMAX, symmetric=False, signed=False, reduce=reduce, bits=8)
+    observer = observer_for(spec, "vitis-cpu")
+    assert isinstance(observer, VitisBatches)
+    for batch in batches_:
+        observer = observer.observe(np.append(batch, [[0, 1e-3]], axis=1).astype(np.float32))
+    found = observer.joint_encoding(spec)
+    assert (found.qmin <= found.zero_point).all()
+    assert (found.zero_point <= found.qmax).all()
+    assert found.fake_quantize(np.zeros(3, np.float32)).tolist() == [0, 0, 0]
+    if reduce == "max":
+        low, high = (min(0.0, *(b.min() for b in batches_)), max(1e-3, *(b.max() for b in batches_)))
+        assert np.isclose(found.scale[0], (high - low) / 255, rtol=0.02)
+
+
+def test_flexml_shifts_left_by_one_and_no_bias() -> None:
+    layer = Layer(Form.PRODUCT, ("x",), "y", "w", "b")
+    positions = {"x": 3, "w": 2, "y": 8, "b": 9}
+    assert legalised([layer], positions)[0]["y"] == 5
+    found, _ = legalised([layer], positions, shifts=FLEXML)
+    assert (found["y"], found["b"]) == (6, 5)

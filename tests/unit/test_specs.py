@@ -9,11 +9,13 @@ import pytest
 from pydantic import TypeAdapter
 
 from qsimc import resources, targets
+from qsimc.calibrate.vitis_shift import Form
 from qsimc.formats.codecs import CODECS
 from qsimc.ir.quant import FIELDS
 from qsimc.spec import fields, keymap, operators
 from qsimc.spec.ops import Operator, Operators
 from qsimc.spec.ops import operators as op_rows
+from qsimc.spec.vitis_ops import VitisOperators, vitis_operators
 
 
 @pytest.mark.parametrize("name", keymap.names())
@@ -59,3 +61,11 @@ def test_operators_with_facts_are_operators() -> None:
 
 def test_every_builtin_configuration_has_a_title() -> None:
     assert all(len(targets.title(name)) > 20 for name in targets.names())
+
+
+def test_the_table_of_vitis_operators_is_well_formed() -> None:
+    table = tomllib.loads(resources.read("specs", "vitis_ops.toml"))
+    assert TypeAdapter(VitisOperators).validate_python(table) == vitis_operators()
+    assert set(table["onnx"].values()) <= set(table["kind"])
+    assert set(table["onnx"]) <= set(operators.names("onnx"))
+    assert {row.form for row in vitis_operators().kind.values() if row.form} <= {form.value for form in Form}

@@ -100,16 +100,18 @@ class Backend(Protocol):
         model: Model,
         plan: Plan,
         stops: Sequence[str],
+        constants: Batch,
         fed: Sequence[str],
         twins: Mapping[str, Batch],
     ) -> tuple[Walk, Mapping[str, str]]:
         """Return a walk of a model, and for each twin the name of what it gives.
 
-        Tensors that the plan casts to another float type are cast, but for those that are fed.
+        Tensors that the plan casts to another float type are cast, but for constants that the caller gives.
 
         Args:
             stops: tensors whose values the caller settles.
-            fed: constants that the caller gives, the same ones in every run or others.
+            constants: values that take the place of the model's.
+            fed: constants that the caller gives in each run, since they change between runs.
             twins: outputs of operators that are computed once more, by these values of their parameters; both
                 outputs are shown.
         """

@@ -55,13 +55,14 @@ class OnnxBackend:
         model: Model,
         plan: Plan,
         stops: Sequence[str],
+        constants: Batch,
         fed: Sequence[str],
         twins: Mapping[str, Batch],
     ) -> tuple[Walk, Mapping[str, str]]:
         """Prepare to run a model piece by piece."""
         from qsimc_onnx.walk import walk
 
-        return walk(_ours(model), plan, stops, fed, twins)
+        return walk(_ours(model), plan, stops, constants, fed, twins)
 
     def build(
         self, model: Model, plan: Plan, out: Path, encodings: Mapping[str, Encoding] | None = None

@@ -129,6 +129,7 @@ def walk(
     model: OnnxModel,
     plan: Plan,
     stops: Sequence[str],
+    constants: Values,
     fed: Sequence[str],
     twins: Mapping[str, Values],
 ) -> tuple[OnnxWalk, Mapping[str, str]]:
@@ -136,12 +137,15 @@ def walk(
     editor = Editor(model)
     around = _casts_of_inputs(editor, plan)
     copies = {output: _twin(editor, output, params, around) for output, params in twins.items()}
+    for name, values in constants.items():
+        editor.set_constant(name, values)
     for name in fed:
         if (node := editor.producer(name)) is not None:
             editor.proto.graph.node.remove(node)
     doubled = editor.done()
-    # What is fed is cast already, if it is to be.
-    casts = [p for p in plan.enabled() if p.spec.type is not Numeric.INT and p.tensor not in fed]
+    # What the caller gives is cast already, if it is to be.
+    given = {*constants, *fed}
+    casts = [p for p in plan.enabled() if p.spec.type is not Numeric.INT and p.tensor not in given]
     proto = instrument(doubled, casts, {})
     cast = OnnxModel(model.path, read_graph(proto), proto)
     return OnnxWalk(cast, stops, [*copies, *copies.values()], fed), copies

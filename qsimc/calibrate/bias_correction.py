@@ -23,6 +23,12 @@ _SETTLED = 0.05
 _KEPT, _NEW = 0.8, 0.2
 
 
+def _power(values: F32) -> float:
+    """Return the mean square of values, added up in float32."""
+    flat = values.reshape(-1)
+    return float(np.dot(flat, flat)) / flat.size if flat.size else 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BiasCorrection:
     """The correction of one layer so far.
@@ -48,9 +54,9 @@ class BiasCorrection:
         """
         if self.done:
             return self
-        error = quantized.astype(np.float32) - reference.astype(np.float32)
-        noise = float(np.square(error).mean(dtype=np.float32))
-        signal = float(np.square(reference.astype(np.float32)).mean(dtype=np.float32))
+        plain = reference.astype(np.float32, copy=False)
+        error = quantized.astype(np.float32, copy=False) - plain
+        noise, signal = _power(error), _power(plain)
         if noise == 0 or signal == 0:
             return replace(self, done=True)
         found = 1.25 * float(np.log10(signal / noise))

@@ -24,6 +24,12 @@ SCALE_OF_NOTHING = 2.0**-18
 
 _BEYOND_EVERY_GRID = 2.0**40
 
+_EXACT = 1 << 22
+"""Below this, float32 holds every integer and its neighbouring halves."""
+
+_CHUNK = 1 << 15
+"""Values that are taken through the grid at a time: few enough to stay in the cache."""
+
 
 def rounded(steps: NDArray[Any], rounding: Round) -> NDArray[Any]:
     """Return `steps`, floats, rounded to the nearest integers; `rounding` decides ties.
@@ -72,6 +78,48 @@ def integers(
         steps = rounded(values * factor, rounding)
         steps = np.where(np.isnan(steps), -_BEYOND_EVERY_GRID, np.clip(steps, -_BEYOND_EVERY_GRID, _BEYOND_EVERY_GRID))
     return np.asarray(np.clip(steps.astype(np.int64) + zero_point, *grid))
+
+
+def fake_quantized(
+    values: NDArray[Any], factor: F32, zero_point: I64, grid: tuple[int, int], rounding: Round = Round.HALF_EVEN
+) -> F32:
+    """Return `values` after a round trip through the integers: what `reals(integers(...))` is, and sooner.
+
+    Where float32 holds every integer of the grid exactly, no integer is made.
+    """
+    low, high = grid[0] - zero_point, grid[1] - zero_point
+    largest = max(abs(grid[0]), abs(grid[1]), int(np.abs(zero_point).max()), int(np.abs([low, high]).max()))
+    if largest >= _EXACT or values.dtype == np.float64:
+        return reals(integers(values, factor, zero_point, grid, rounding), factor, zero_point)
+    inverse = np.float32(1) / factor
+    plain = np.ascontiguousarray(values, np.float32)
+    result = np.empty_like(plain)
+    if factor.size > 1:
+        _through_grid(plain, result, factor, (low.astype(np.float32), high.astype(np.float32)), inverse, rounding)
+        return result
+    ends = np.float32(low.reshape(())), np.float32(high.reshape(()))
+    source, target = plain.reshape(-1), result.reshape(-1)
+    one, back = np.float32(factor.reshape(())), np.float32(inverse.reshape(()))
+    for start in range(0, source.size, _CHUNK):
+        piece = slice(start, start + _CHUNK)
+        _through_grid(source[piece], target[piece], one, ends, back, rounding)
+    return result
+
+
+def _through_grid(values: F32, out: F32, factor: Any, ends: tuple[Any, Any], inverse: Any, rounding: Round) -> None:
+    """Write `values` after a round trip into `out`; the ends of the grid are in steps from zero."""
+    with np.errstate(all="ignore"):
+        np.multiply(values, factor, out=out)
+        # The ends are whole numbers, so it is all the same whether what is beyond them is rounded first.
+        # NaN takes the smaller one.
+        np.fmax(out, ends[0], out=out)
+        np.fmin(out, ends[1], out=out)
+        if rounding == Round.HALF_EVEN:
+            np.rint(out, out=out)
+        else:
+            out[...] = rounded(out, rounding)
+        out += np.float32(0)  # -0.0 is no integer
+        out *= inverse
 
 
 def reals(numbers: I64, factor: F32, zero_point: I64) -> F32:

@@ -86,9 +86,10 @@ def _squared_errors(values: F32, positions: I64, rules: Rules) -> F32:
     with np.errstate(over="ignore"):
         factor = np.exp2(positions.astype(np.float64)).astype(np.float32)[:, None]
         zero = np.zeros_like(positions)[:, None]
-        numbers = vitis_kernels.integers(values, factor, zero, (-half_grid, half_grid - 1), rules.rounding)
-        errors = values - vitis_kernels.reals(numbers, factor, zero)
-        return np.asarray(np.square(errors).sum(axis=1, dtype=np.float32))
+        grid = -half_grid, half_grid - 1
+        errors = vitis_kernels.fake_quantized(values, factor, zero, grid, rules.rounding)
+        np.subtract(values, errors, out=errors)
+        return np.asarray(np.square(errors, out=errors).sum(axis=1, dtype=np.float32))
 
 
 def float_scales(low: F32, high: F32, rules: Rules, *, per_channel: bool) -> tuple[F64, I64]:

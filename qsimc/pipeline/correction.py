@@ -48,12 +48,17 @@ def correct_biases(backend: Backend, model: Model, found: Calibration, batches: 
     """
     steps = _Steps(model, found)
     walk, twins = backend.walk(
-        model, found.plan, steps.stops(), list(steps.constants), {x.output: steps.references(x) for x in steps.layers}
+        model,
+        found.plan,
+        steps.stops(),
+        {name: values for name, values in steps.constants.items() if name not in steps.changing},
+        list(steps.changing),
+        {layer.output: steps.references(layer) for layer in steps.layers},
     )
     steps.twins = dict(twins)
     try:
         for batch in batches:
-            walk.run(batch, steps.constants, steps.settle)
+            walk.run(batch, steps.changing, steps.settle)
     except InputError as error:
         if all(finding.code == "Q0605" for finding in error.findings):
             return replace(found, findings=(*found.findings, _read_once(model)))
@@ -67,6 +72,7 @@ class _Steps:
     found: Calibration
     layers: tuple[Layer, ...] = ()
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    changing: dict[str, NDArray[Any]] = field(default_factory=dict)
     corrections: dict[str, BiasCorrection] = field(default_factory=dict)
     twins: dict[str, str] = field(default_factory=dict)
 
@@ -76,11 +82,11 @@ class _Steps:
         for planned in plan.enabled():
             if planned.kind in _CONSTANTS and planned.tensor in encodings:
                 values = np.asarray(self.model.constant(planned.tensor))
-                self.constants[planned.tensor] = encodings[planned.tensor].fake_quantize(values).astype(values.dtype)
+                self.constants[planned.tensor] = encodings[planned.tensor].fake_quantize(values).astype(values.dtype, copy=False)
         self.layers = tuple(correctable(Network.of(plan.graph), self.model))
         for layer in self.layers:
             bias = bias_of(layer)
-            fed = self.constants.setdefault(bias, np.asarray(self.model.constant(bias)))
+            fed = self.changing[bias] = self.constants.get(bias, np.asarray(self.model.constant(bias)))
             self.corrections[layer.output] = BiasCorrection(fed.astype(np.float32))
 
     def stops(self) -> list[str]:
@@ -93,8 +99,8 @@ class _Steps:
 
     def settle(self, made: Batch) -> Batch:
         """Return what was just made, quantized; correct the biases of layers among it."""
-        quantized = {n: self.found.encodings[n] for n in made if n in self.found.encodings and n not in self.constants}
-        settled = {name: e.fake_quantize(made[name]).astype(made[name].dtype) for name, e in quantized.items()}
+        quantized = {n: self.found.encodings[n] for n in made if n in self.found.encodings}
+        settled = {name: e.fake_quantize(made[name]).astype(made[name].dtype, copy=False) for name, e in quantized.items()}
         for layer in self.layers:
             output, twin = layer.output, self.twins[layer.output]
             if output in made and twin in made:
@@ -102,7 +108,7 @@ class _Steps:
                 seen = known.observe(settled.get(output, made[output]), made[twin], channel_axis(layer))
                 self.corrections[output] = seen
                 bias = bias_of(layer)
-                self.constants[bias] = seen.bias.astype(self.constants[bias].dtype)
+                self.changing[bias] = seen.bias.astype(self.changing[bias].dtype)
         return settled
 
     def biases(self) -> dict[str, NDArray[Any]]:

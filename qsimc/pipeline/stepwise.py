@@ -63,12 +63,13 @@ def calibrate_stepwise(
         model,
         plan,
         [t.tensor for t in steps.activations.values()],
-        list(steps.constants),
+        {name: values for name, values in steps.constants.items() if name not in steps.changing},
+        list(steps.changing),
         {layer.output: steps.references(layer) for layer in steps.corrected},
     )
     steps.twins = dict(twins)
     for batch in batches:
-        walk.run(batch, steps.constants, steps.settle)
+        walk.run(batch, steps.changing, steps.settle)
         seen(_samples(batch))
     return steps.finish()
 
@@ -91,6 +92,7 @@ class _Steps:
     encodings: dict[str, Encoding] = field(default_factory=dict)
     sketches: dict[str, Sketch] = field(default_factory=dict)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    changing: dict[str, NDArray[Any]] = field(default_factory=dict)
     corrections: dict[str, BiasCorrection] = field(default_factory=dict)
     corrected: tuple[Layer, ...] = ()
     references_of_biases: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -120,7 +122,7 @@ class _Steps:
             for layer in self.corrected:
                 bias = bias_of(layer)
                 self.references_of_biases[bias] = self._reference(bias)
-                fed = self.constants.setdefault(bias, self.references_of_biases[bias])
+                fed = self.changing[bias] = self.constants.get(bias, self.references_of_biases[bias])
                 self.corrections[layer.output] = BiasCorrection(fed.astype(np.float32))
 
     def _cast_constant(self, planned: TensorPlan) -> None:
@@ -154,7 +156,7 @@ class _Steps:
         self.observers[planned.tensor] = observed
         encoding = self._encoding(planned)
         self.encodings[planned.tensor] = encoding
-        self.constants[planned.tensor] = encoding.fake_quantize(values).astype(values.dtype)
+        self.constants[planned.tensor] = encoding.fake_quantize(values).astype(values.dtype, copy=False)
 
     def _encoding(self, planned: TensorPlan) -> Encoding:
         observer = self.observers[planned.tensor]
@@ -206,14 +208,14 @@ class _Steps:
         except ValueError as error:
             raise InputError([unavailable(name, str(error))]) from error
         self.encodings[name] = self._encoding(planned)
-        return self.encodings[name].fake_quantize(values).astype(values.dtype)
+        return self.encodings[name].fake_quantize(values).astype(values.dtype, copy=False)
 
     def _correct(self, output: str, quantized: NDArray[Any], reference: NDArray[Any]) -> None:
         layer = self.network.by_output[output]
         correction = self.corrections[output].observe(quantized, reference, channel_axis(layer))
         self.corrections[output] = correction
         bias = bias_of(layer)
-        self.constants[bias] = correction.bias.astype(self.constants[bias].dtype)
+        self.changing[bias] = correction.bias.astype(self.changing[bias].dtype)
 
     def finish(self) -> Calibration:
         """Return what calibration found."""

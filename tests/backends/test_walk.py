@@ -53,14 +53,14 @@ def test_a_walk_computes_what_the_model_does(stops: list[str], tmp_path: Path) -
         seen.extend(made)
         return {}
 
-    found = walk(model, plan_of(model, {}), stops, [], {})[0].run({"x": X}, {}, settle)
+    found = walk(model, plan_of(model, {}), stops, {}, [], {})[0].run({"x": X}, {}, settle)
     assert np.array_equal(found["y"], whole(model))
     assert sorted(seen) == sorted(stops)
 
 
 def test_what_a_stop_becomes_is_what_later_nodes_read(tmp_path: Path) -> None:
     model = opened(small_net(), tmp_path)
-    steps = walk(model, plan_of(model, {}), ["relu", "add"], [], {})[0]
+    steps = walk(model, plan_of(model, {}), ["relu", "add"], {}, [], {})[0]
     found = steps.run({"x": X}, {}, lambda made: {name: np.zeros_like(made[name]) for name in made})
     assert np.array_equal(found["y"], np.broadcast_to(found["y"][0], found["y"].shape))
     assert not np.array_equal(found["y"], whole(model))
@@ -68,7 +68,7 @@ def test_what_a_stop_becomes_is_what_later_nodes_read(tmp_path: Path) -> None:
 
 def test_a_fed_constant_takes_the_place_of_the_model_s(tmp_path: Path) -> None:
     model = opened(small_net(), tmp_path)
-    steps = walk(model, plan_of(model, {}), ["relu"], ["conv.weight"], {})[0]
+    steps = walk(model, plan_of(model, {}), ["relu"], {}, ["conv.weight"], {})[0]
     own = {"conv.weight": model.constant("conv.weight")}
     assert np.array_equal(steps.run({"x": X}, own, nothing)["y"], whole(model))
     other = {"conv.weight": np.zeros_like(own["conv.weight"])}
@@ -79,7 +79,7 @@ def test_a_fed_constant_may_come_from_a_constant_node(tmp_path: Path) -> None:
     held = onnx.numpy_helper.from_array(np.array(2.0, np.float32))
     nodes = [make_node("Constant", [], ["k"], value=held), make_node("Mul", ["x", "k"], ["y"])]
     model = opened(model_of(nodes, [value("x", [2])], [value("y", [2])]), tmp_path)
-    steps = walk(model, plan_of(model, {}), [], ["k"], {})[0]
+    steps = walk(model, plan_of(model, {}), [], {}, ["k"], {})[0]
     x = np.ones(2, np.float32)
     assert steps.run({"x": x}, {"k": np.array(5.0, np.float32)}, nothing)["y"].tolist() == [5.0, 5.0]
 
@@ -88,7 +88,7 @@ def test_a_twin_computes_with_parameters_of_its_own(tmp_path: Path) -> None:
     model = opened(small_net(), tmp_path)
     params = {name: model.constant(name) for name in ("conv.weight", "conv.bias")}
     fed = {name: np.zeros_like(array) for name, array in params.items()}
-    steps, twins = walk(model, plan_of(model, {}), [], list(fed), {"conv": params})
+    steps, twins = walk(model, plan_of(model, {}), [], {}, list(fed), {"conv": params})
     shown: dict[str, NDArray[Any]] = {}
 
     def settle(made: Batch) -> Batch:

@@ -15,7 +15,7 @@ from qsimc.formats import spelling
 from qsimc.ir.config import Config, Restriction, Setting, show_setting
 from qsimc.ir.levels import Level, levels
 from qsimc.ir.predicate import Predicate, evaluate, refs, values_allowed
-from qsimc.ir.select import ROLE_GROUPS, AnyOf, Everything, NodeName, OpType, Selector, show
+from qsimc.ir.select import ROLE_GROUPS, ROLES, AnyOf, Everything, NodeName, OpType, Selector, show
 from qsimc.spec import keymap
 from qsimc.spec.fields import domain
 
@@ -196,11 +196,20 @@ def _helps(config: Config, broken: _Broken) -> Iterator[str]:
             continue
         allowed = values_allowed(predicate, ref, domain(ref.field), facts, role, wanted=wanted)
         words = [f"`{spelling.spell(config, ref.field, value)}`" for value in allowed]
+        if len(words) == 1 and setting is not None and _is_shared(level, ref.field, setting, broken.roles):
+            named = _and([f"`{spelling.role(config, at)}`" for at in broken.roles])
+            yield f"leave it as it is for the other tensors, and write {words[0]} for {named} alone"
+            return
         if len(words) > _LISTED:
             yield f"write one of {words[0]} to {words[-1]}"
         elif words:
             yield f"write {' or '.join(words)}"
         return
+
+
+def _is_shared(level: Level, field: str, setting: Setting, roles: Iterable[str]) -> bool:
+    """Say whether a setting also holds for tensors that have nothing to do with what it breaks."""
+    return any(level.said[role].get(field) is setting for role in ROLES if role not in roles)
 
 
 def _vendor(config: Config, broken: _Broken) -> Vendor | None:

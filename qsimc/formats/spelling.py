@@ -20,3 +20,10 @@ def spell(config: Config, field: str, value: Value) -> str:
     words = {neutral: word for word, neutral in table.words.get(row.codec, {}).items()}
     said = words.get(str(value), value) if words else value
     return f'"{key}": {json.dumps(said)}'
+
+
+def role(config: Config, name: str) -> str:
+    """Return a tensor of a node as the configuration's own format calls it: `activation` or `output`."""
+    if config.format not in keymap.names():
+        return name
+    return next((word for word, neutral in keymap.load(config.format).roles.items() if neutral == name), name)

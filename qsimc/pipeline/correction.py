@@ -82,7 +82,9 @@ class _Steps:
         for planned in plan.enabled():
             if planned.kind in _CONSTANTS and planned.tensor in encodings:
                 values = np.asarray(self.model.constant(planned.tensor))
-                self.constants[planned.tensor] = encodings[planned.tensor].fake_quantize(values).astype(values.dtype, copy=False)
+                self.constants[planned.tensor] = (
+                    encodings[planned.tensor].fake_quantize(values).astype(values.dtype, copy=False)
+                )
         self.layers = tuple(correctable(Network.of(plan.graph), self.model))
         for layer in self.layers:
             bias = bias_of(layer)
@@ -100,7 +102,9 @@ class _Steps:
     def settle(self, made: Batch) -> Batch:
         """Return what was just made, quantized; correct the biases of layers among it."""
         quantized = {n: self.found.encodings[n] for n in made if n in self.found.encodings}
-        settled = {name: e.fake_quantize(made[name]).astype(made[name].dtype, copy=False) for name, e in quantized.items()}
+        settled = {
+            name: e.fake_quantize(made[name]).astype(made[name].dtype, copy=False) for name, e in quantized.items()
+        }
         for layer in self.layers:
             output, twin = layer.output, self.twins[layer.output]
             if output in made and twin in made:

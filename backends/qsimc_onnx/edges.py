@@ -31,27 +31,30 @@ def split_edges(model: OnnxModel, edges: Sequence[Edge]) -> OnnxModel:
 
 def _before_reader(editor: Editor, edge: Edge, source: str) -> None:
     """Put an Identity before the nodes of one operator that read the tensor."""
-    result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
-    reading = [node for node in editor.nodes if node.output and node.output[0] in edge.through]
-    for node in reading:
-        _read(node, source, result)
-    if reading:
-        editor.replace(reading[0], [_identity(editor, source, result), reading[0]])
+    _insert(editor, edge, source, _reading(editor, edge))
 
 
 def _from_reader_on(editor: Editor, edge: Edge, source: str) -> str:
     """Put an Identity before the first node of an operator that reads the tensor; all from there on read that."""
-    result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
-    reading = [node for node in editor.nodes if node.output and node.output[0] in edge.through]
+    own = _reading(editor, edge)
+    readers = editor.readers(source)
+    places = [place for place, node in enumerate(readers) if any(node is one for one in own)]
+    return _insert(editor, edge, source, readers[places[0] :]) if places else source
+
+
+def _reading(editor: Editor, edge: Edge) -> list[NodeProto]:
+    made = (editor.producer(tensor) for tensor in edge.through)
+    return [node for node in made if node is not None]
+
+
+def _insert(editor: Editor, edge: Edge, source: str, reading: Sequence[NodeProto]) -> str:
+    """Put an Identity before nodes, which then read what it gives; return that."""
     if not reading:
         return source
-    later = False
-    for node in editor.nodes:
-        later = later or node in reading
-        if later:
-            _read(node, source, result)
-    first = next(node for node in editor.nodes if result in node.input)
-    editor.replace(first, [_identity(editor, source, result), first])
+    result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
+    for node in reading:
+        _read(node, source, result)
+    editor.replace(reading[0], [_identity(editor, source, result), reading[0]])
     return result
 
 
@@ -71,6 +74,7 @@ def _before_caller(editor: Editor, edge: Edge) -> None:
         _read(node, edge.tensor, inner)
     made.output[list(made.output).index(edge.tensor)] = inner
     editor.proto.graph.node.append(_identity(editor, inner, edge.tensor))
+    editor.touch()
 
 
 def _identity(editor: Editor, source: str, result: str) -> NodeProto:

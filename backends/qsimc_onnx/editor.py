@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from qsimc_onnx.graph import read_graph
 from qsimc_onnx.model import OnnxModel
@@ -25,11 +25,14 @@ class Editor:
     proto: ModelProto = field(init=False)
     names: Names = field(init=False)
     _new: dict[str, NDArray[Any]] = field(default_factory=dict)
+    _stored: dict[str, TensorProto] = field(init=False)
+    _index: _Index | None = None
 
     def __post_init__(self) -> None:
         self.proto = ModelProto()
         self.proto.CopyFrom(self.model.proto)
         self.names = Names.of(self.proto)
+        self._stored = {stored.name: stored for stored in self.proto.graph.initializer}
 
     @property
     def opset(self) -> int:
@@ -43,11 +46,20 @@ class Editor:
 
     def producer(self, tensor: str) -> NodeProto | None:
         """Return the node that makes a tensor."""
-        return next((node for node in self.proto.graph.node if tensor in node.output), None)
+        return self._indexed().makers.get(tensor)
 
     def readers(self, tensor: str) -> list[NodeProto]:
-        """Return the nodes that read a tensor, subgraphs included."""
-        return [node for node in self.proto.graph.node if tensor in reads(node)]
+        """Return the nodes that read a tensor, subgraphs included, each once."""
+        return list(self._indexed().readers.get(tensor, ()))
+
+    def touch(self) -> None:
+        """Say that what nodes read or make was changed in place."""
+        self._index = None
+
+    def _indexed(self) -> _Index:
+        if self._index is None:
+            self._index = _Index.of(self.proto.graph.node)
+        return self._index
 
     def is_output(self, tensor: str) -> bool:
         """Say whether the model puts a tensor out."""
@@ -72,11 +84,10 @@ class Editor:
         made = self.producer(tensor)
         if made is not None:
             graph.node.remove(made)
-        for stored in graph.initializer:
-            if stored.name == tensor:
-                stored.CopyFrom(onnx.numpy_helper.from_array(values, tensor))
-                return
-        graph.initializer.append(onnx.numpy_helper.from_array(values, tensor))
+            self.touch()
+        if tensor not in self._stored:
+            self._stored[tensor] = graph.initializer.add()
+        self._stored[tensor].CopyFrom(onnx.numpy_helper.from_array(values, tensor))
 
     def store(self, name: str, values: NDArray[Any]) -> str:
         """Add a constant under a name that is free; return it."""
@@ -98,6 +109,7 @@ class Editor:
             name = node.input[position] if tensor != node.input[position] else tensor
             tensor = self.store(f"{name}_own", np.array(self.constant(tensor)))
             node.input[position] = tensor
+            self.touch()
         return tensor
 
     def stored_behind(self, tensor: str) -> str:
@@ -108,12 +120,25 @@ class Editor:
             made = self.producer(tensor)
         return tensor
 
-    def replace(self, node: NodeProto, nodes: Iterable[NodeProto]) -> None:
-        """Put nodes in the place of one."""
-        everything = [new for old in self.proto.graph.node for new in (nodes if old is node else (old,))]
-        kept = [_copy(each) for each in everything]
-        del self.proto.graph.node[:]
-        self.proto.graph.node.extend(kept)
+    def replace(self, node: NodeProto, nodes: Sequence[NodeProto]) -> None:
+        """Put nodes in the place of one, which may be among them."""
+        held = self.proto.graph.node
+        place = next(position for position, old in enumerate(held) if old is node)
+        kept = next((position for position, new in enumerate(nodes) if new is node), None)
+        if kept is None:
+            kept = len(nodes) - 1
+            node.CopyFrom(nodes[kept])
+        for new in nodes[:kept]:
+            held.insert(place, new)
+            place += 1
+        for new in reversed(nodes[kept + 1 :]):
+            held.insert(place + 1, new)
+        self.touch()
+
+    def remove(self, node: NodeProto) -> None:
+        """Remove a node."""
+        self.proto.graph.node.remove(node)
+        self.touch()
 
     def bypass(self, node: NodeProto, tensor: str) -> None:
         """Remove a node whose first output is to be made by the producer of `tensor`, which nobody else reads."""
@@ -121,7 +146,7 @@ class Editor:
         made = self.producer(tensor)
         assert made is not None, f"nothing makes {tensor}"
         made.output[list(made.output).index(tensor)] = result
-        self.proto.graph.node.remove(node)
+        self.remove(node)
 
     def done(self) -> OnnxModel:
         """Return the changed model, as if it had been opened from the same place."""
@@ -129,10 +154,22 @@ class Editor:
         return OnnxModel(self.model.path, read_graph(self.proto), self.proto)
 
 
-def _copy(node: NodeProto) -> NodeProto:
-    copied = NodeProto()
-    copied.CopyFrom(node)
-    return copied
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Who makes and who reads each tensor."""
+
+    makers: Mapping[str, NodeProto]
+    readers: Mapping[str, Sequence[NodeProto]]
+
+    @classmethod
+    def of(cls, nodes: Iterable[NodeProto]) -> _Index:
+        makers: dict[str, NodeProto] = {}
+        readers: dict[str, list[NodeProto]] = {}
+        for node in nodes:
+            makers |= {name: node for name in node.output if name}
+            for name in dict.fromkeys(reads(node)):
+                readers.setdefault(name, []).append(node)
+        return cls(makers, readers)
 
 
 def with_constants(model: OnnxModel, values: Mapping[str, NDArray[Any]]) -> OnnxModel:

@@ -141,7 +141,7 @@ def walk(
         editor.set_constant(name, values)
     for name in fed:
         if (node := editor.producer(name)) is not None:
-            editor.proto.graph.node.remove(node)
+            editor.remove(node)
     doubled = editor.done()
     # What the caller gives is cast already, if it is to be.
     given = {*constants, *fed}

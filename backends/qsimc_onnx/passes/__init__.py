@@ -42,13 +42,6 @@ def rewrite(model: OnnxModel, names: Sequence[str]) -> tuple[OnnxModel, tuple[Ch
     for name in names:
         if name not in REWRITES:
             raise LookupError(f"no rewrite `{name}`; there are {', '.join(REWRITES)}")
-    changes: list[Change] = []
-    for name, run in _PASSES.items():
-        if name not in names:
-            continue
-        editor = Editor(model)
-        found = run(editor)
-        if found:
-            model = editor.done()
-            changes += found
-    return model, tuple(changes)
+    editor = Editor(model)
+    changes = [change for name, run in _PASSES.items() if name in names for change in run(editor)]
+    return (editor.done() if changes else model), tuple(changes)

@@ -32,8 +32,8 @@ def hard_activations(editor: Editor) -> Sequence[Change]:
         node = editor.producer(layer.output)
         assert node is not None, "a layer's output is made by a node"
         op = "HardSigmoid" if layer.kind == "hsigmoid" else "HardSwish"
-        editor.replace(node, _Gate(editor, node, layer.inputs[0], op).nodes())
         changes.append(Change("hard-activations", node.name, ""))
+        editor.replace(node, _Gate(editor, node, layer.inputs[0], op).nodes())
     return changes
 
 

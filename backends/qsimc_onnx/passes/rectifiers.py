@@ -37,11 +37,11 @@ def silu_to_hswish(editor: Editor) -> Sequence[Change]:
             continue
         product = editor.producer(layer.output)
         assert product is not None, "a layer's output is made by a node"
+        changes.append(Change("silu-to-hswish", product.name, ""))
         if editor.opset >= _HARD_SWISH_SINCE:
             editor.replace(product, [_like(product, "HardSwish", [layer.inputs[0]])])
         else:
             editor.replace(product, _hard_swish(editor, product, layer.inputs[0]))
-        changes.append(Change("silu-to-hswish", product.name, ""))
     _drop_unread(editor)
     return changes
 
@@ -77,4 +77,4 @@ def _drop_unread(editor: Editor) -> None:
     for node in editor.nodes:
         idle = node.op_type == "Sigmoid" and not editor.readers(node.output[0]) and not editor.is_output(node.output[0])
         if idle:
-            editor.proto.graph.node.remove(node)
+            editor.remove(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from qsimc import targets
@@ -37,6 +37,7 @@ class Settings:
     general: Level
     by_kind: Mapping[str, Level]
     by_layer: Mapping[Layer, Level]
+    _known: dict[tuple[str, tuple[int, ...]], tuple[Decision, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config, network: Network, model: str, mode: Mode, report: Report) -> Settings:
@@ -89,6 +90,12 @@ class Settings:
         return tuple(level for level in both if level.own[role])
 
     def _decisions(self, entries: Sequence[Level], role: str) -> tuple[Decision, ...]:
+        key = role, tuple(map(id, entries))
+        if key not in self._known:
+            self._known[key] = tuple(self._resolved(entries, role))
+        return self._known[key]
+
+    def _resolved(self, entries: Sequence[Level], role: str) -> Iterator[Decision]:
         found = [Decision("enabled", True, DEFAULT)]
         found += self._said(self.general.given[role].values(), None)
         for level in (self.general, *entries):
@@ -96,7 +103,7 @@ class Settings:
         if self.mode is Mode.VENDOR:
             found = [d for d in found if d.field != "enabled" or d.value]
             found += self._forgotten(entries, role)
-        return tuple(_completed(found))
+        return _completed(found)
 
     def _said(self, settings: Iterable[Setting], level: Level | None) -> Iterator[Decision]:
         for setting in settings:

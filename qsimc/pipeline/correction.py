@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.bias_correction import BiasCorrection
+from qsimc.calibrate.encoding import Encoding
 from qsimc.diagnostics import Diagnostic, InputError, Severity
 from qsimc.pipeline.calibrate import Calibration
 from qsimc.planning.plan import Kind
@@ -19,24 +20,65 @@ from qsimc.planning.vitis.network import Layer, Network
 CORRECT_BIASES = "correct-biases"
 """The rewrite that needs data: it comes after calibration."""
 
-_CONSTANTS = (Kind.PARAM, Kind.CONSTANT)
+
+@dataclass(slots=True)
+class BiasCorrections:
+    """The corrections of a model's layers while its batches go by.
+
+    Attributes:
+        layers: those whose biases are corrected, by their outputs.
+        references: output of a layer -> the parameters that it is compared by.
+        changing: bias -> its values now, which the next batch is computed with.
+        twins: output of a layer -> what it is by its references.
+    """
+
+    layers: Mapping[str, Layer]
+    references: Mapping[str, Batch]
+    changing: dict[str, NDArray[Any]]
+    twins: Mapping[str, str] = field(default_factory=dict)
+    _known: dict[str, BiasCorrection] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls, network: Network, model: Model, constants: Batch, reference: Callable[[str], NDArray[Any]]
+    ) -> BiasCorrections:
+        """Begin to correct every product with a weight and a bias that the model stores.
+
+        Args:
+            constants: what the biases are computed with at first, where that is not the model's value.
+            reference: gives what a parameter is compared by.
+        """
+        layers = {layer.output: layer for layer in network.layers if _is_correctable(layer, model)}
+        references = {o: {param.tensor: reference(param.tensor) for param in x.params} for o, x in layers.items()}
+        changing = {_bias(x): constants.get(_bias(x), references[o][_bias(x)]) for o, x in layers.items()}
+        known = {o: BiasCorrection(changing[_bias(x)].astype(np.float32)) for o, x in layers.items()}
+        return cls(layers, references, changing, _known=known)
+
+    def observe(self, made: Batch, quantized: Callable[[str], NDArray[Any]]) -> None:
+        """Correct the layers among what was just made; `quantized` gives the output that they are judged by."""
+        for output in self.layers.keys() & made.keys():
+            layer, twin = self.layers[output], self.twins[output]
+            axis = -1 if layer.kind == "dense" else 1
+            seen = self._known[output] = self._known[output].observe(quantized(output), made[twin], axis)
+            self.changing[_bias(layer)] = seen.bias.astype(self.changing[_bias(layer)].dtype)
+
+    def offsets(self) -> dict[str, NDArray[Any]]:
+        """Return what is taken off the bias of each layer, by the layer's output."""
+        return {o: self.references[o][_bias(x)] - self._known[o].bias for o, x in self.layers.items()}
+
+    def biases(self, model: Model) -> dict[str, NDArray[Any]]:
+        """Return the corrected biases, in the model's own precision."""
+        offsets = self.offsets()
+        own = {output: np.asarray(model.constant(_bias(layer))) for output, layer in self.layers.items()}
+        return {_bias(x): (own[o] - offsets[o]).astype(own[o].dtype) for o, x in self.layers.items()}
 
 
-def correctable(network: Network, stores: Model) -> Iterator[Layer]:
-    """Yield the layers whose biases can be corrected: products with a weight and a bias that the model stores."""
-    for layer in network.layers:
-        roles = {param.role: param.tensor for param in layer.params}
-        if layer.row.corrected and {"weight", "bias"} <= roles.keys() and all(map(stores.stores, roles.values())):
-            yield layer
+def _is_correctable(layer: Layer, model: Model) -> bool:
+    roles = {param.role: param.tensor for param in layer.params}
+    return layer.row.corrected and {"weight", "bias"} <= roles.keys() and all(map(model.stores, roles.values()))
 
 
-def channel_axis(layer: Layer) -> int:
-    """Return the axis of the channels in a layer's output."""
-    return -1 if layer.kind == "dense" else 1
-
-
-def bias_of(layer: Layer) -> str:
-    """Return the tensor of a layer's bias."""
+def _bias(layer: Layer) -> str:
     return next(param.tensor for param in layer.params if param.role == "bias")
 
 
@@ -46,81 +88,38 @@ def correct_biases(backend: Backend, model: Model, found: Calibration, batches: 
     Raises:
         InputError: onnxruntime cannot run the model on a batch (Q0508).
     """
-    steps = _Steps(model, found)
-    walk, twins = backend.walk(
-        model,
-        found.plan,
-        steps.stops(),
-        {name: values for name, values in steps.constants.items() if name not in steps.changing},
-        list(steps.changing),
-        {layer.output: steps.references(layer) for layer in steps.layers},
+    encodings = found.encodings
+    constants: dict[str, NDArray[Any]] = {}
+    stops: list[str] = []
+    for planned in found.plan.enabled():
+        if planned.tensor in encodings and planned.kind in (Kind.PARAM, Kind.CONSTANT):
+            constants[planned.tensor] = _through(encodings[planned.tensor], np.asarray(model.constant(planned.tensor)))
+        elif planned.tensor in encodings:
+            stops.append(planned.tensor)
+    network = Network.of(found.plan.graph)
+    corrections = BiasCorrections.begin(network, model, constants, lambda name: np.asarray(model.constant(name)))
+
+    def settle(made: Batch) -> Batch:
+        settled = {name: _through(encodings[name], made[name]) for name in made if name in encodings}
+        corrections.observe(made, lambda output: settled.get(output, made[output]))
+        return settled
+
+    fixed = {name: values for name, values in constants.items() if name not in corrections.changing}
+    walk, corrections.twins = backend.walk(
+        model, found.plan, stops, fixed, list(corrections.changing), corrections.references
     )
-    steps.twins = dict(twins)
     try:
         for batch in batches:
-            walk.run(batch, steps.changing, steps.settle)
+            walk.run(batch, corrections.changing, settle)
     except InputError as error:
         if all(finding.code == "Q0605" for finding in error.findings):
             return replace(found, findings=(*found.findings, _read_once(model)))
         raise
-    return replace(found, biases=steps.biases())
+    return replace(found, biases=corrections.biases(model))
 
 
-@dataclass(slots=True)
-class _Steps:
-    model: Model
-    found: Calibration
-    layers: tuple[Layer, ...] = ()
-    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
-    changing: dict[str, NDArray[Any]] = field(default_factory=dict)
-    corrections: dict[str, BiasCorrection] = field(default_factory=dict)
-    twins: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Quantize the constants, and begin to correct the biases."""
-        plan, encodings = self.found.plan, self.found.encodings
-        for planned in plan.enabled():
-            if planned.kind in _CONSTANTS and planned.tensor in encodings:
-                values = np.asarray(self.model.constant(planned.tensor))
-                self.constants[planned.tensor] = (
-                    encodings[planned.tensor].fake_quantize(values).astype(values.dtype, copy=False)
-                )
-        self.layers = tuple(correctable(Network.of(plan.graph), self.model))
-        for layer in self.layers:
-            bias = bias_of(layer)
-            fed = self.changing[bias] = self.constants.get(bias, np.asarray(self.model.constant(bias)))
-            self.corrections[layer.output] = BiasCorrection(fed.astype(np.float32))
-
-    def stops(self) -> list[str]:
-        encodings = self.found.encodings
-        return [t.tensor for t in self.found.plan.enabled() if t.kind not in _CONSTANTS and t.tensor in encodings]
-
-    def references(self, layer: Layer) -> Batch:
-        """Return a layer's own parameters."""
-        return {param.tensor: np.asarray(self.model.constant(param.tensor)) for param in layer.params}
-
-    def settle(self, made: Batch) -> Batch:
-        """Return what was just made, quantized; correct the biases of layers among it."""
-        quantized = {n: self.found.encodings[n] for n in made if n in self.found.encodings}
-        settled = {
-            name: e.fake_quantize(made[name]).astype(made[name].dtype, copy=False) for name, e in quantized.items()
-        }
-        for layer in self.layers:
-            output, twin = layer.output, self.twins[layer.output]
-            if output in made and twin in made:
-                known = self.corrections[output]
-                seen = known.observe(settled.get(output, made[output]), made[twin], channel_axis(layer))
-                self.corrections[output] = seen
-                bias = bias_of(layer)
-                self.changing[bias] = seen.bias.astype(self.changing[bias].dtype)
-        return settled
-
-    def biases(self) -> dict[str, NDArray[Any]]:
-        """Return the corrected biases."""
-        return {
-            bias_of(layer): self.corrections[layer.output].bias.astype(self.model.constant(bias_of(layer)).dtype)
-            for layer in self.layers
-        }
+def _through(encoding: Encoding, values: NDArray[Any]) -> NDArray[Any]:
+    return encoding.fake_quantize(values).astype(values.dtype, copy=False)
 
 
 def _read_once(model: Model) -> Diagnostic:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsimc.backend import Backend, Batch, Model
-from qsimc.calibrate.bias_correction import BiasCorrection
 from qsimc.calibrate.casts import cast
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observers import channels_first, observer_for
@@ -33,10 +32,10 @@ from qsimc.pipeline.calibrate import (
     numerics_of,
     unavailable,
 )
-from qsimc.pipeline.correction import bias_of, channel_axis, correctable
+from qsimc.pipeline.correction import BiasCorrections
 from qsimc.pipeline.shifts import legal_shifts
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
-from qsimc.planning.vitis.network import Layer, Network
+from qsimc.planning.vitis.network import Network
 
 _CONSTANTS = (Kind.PARAM, Kind.CONSTANT)
 
@@ -58,18 +57,16 @@ def calibrate_stepwise(
     Raises:
         InputError: the data or what the model makes of it cannot be used (Q06xx, Q0508).
     """
-    steps = _Steps(model, plan, config, corrects)
-    walk, twins = backend.walk(
-        model,
-        plan,
-        [t.tensor for t in steps.activations.values()],
-        {name: values for name, values in steps.constants.items() if name not in steps.changing},
-        list(steps.changing),
-        {layer.output: steps.references(layer) for layer in steps.corrected},
+    steps = _Steps(model, plan, config)
+    if corrects:
+        steps.correct_biases()
+    biases = steps.corrections
+    fixed = {name: values for name, values in steps.constants.items() if name not in biases.changing}
+    walk, biases.twins = backend.walk(
+        model, plan, list(steps.activations), fixed, list(biases.changing), biases.references
     )
-    steps.twins = dict(twins)
     for batch in batches:
-        walk.run(batch, steps.changing, steps.settle)
+        walk.run(batch, biases.changing, steps.settle)
         seen(_samples(batch))
     return steps.finish()
 
@@ -86,17 +83,12 @@ class _Steps:
     model: Model
     plan: Plan
     config: Config
-    corrects: bool
     activations: dict[str, TensorPlan] = field(default_factory=dict)
     observers: dict[str, VitisBatches] = field(default_factory=dict)
     encodings: dict[str, Encoding] = field(default_factory=dict)
     sketches: dict[str, Sketch] = field(default_factory=dict)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
-    changing: dict[str, NDArray[Any]] = field(default_factory=dict)
-    corrections: dict[str, BiasCorrection] = field(default_factory=dict)
-    corrected: tuple[Layer, ...] = ()
-    references_of_biases: dict[str, NDArray[Any]] = field(default_factory=dict)
-    twins: dict[str, str] = field(default_factory=dict)
+    corrections: BiasCorrections = field(default_factory=lambda: BiasCorrections({}, {}, {}))
     infinite: set[str] = field(default_factory=set)
     network: Network = field(init=False)
 
@@ -117,25 +109,19 @@ class _Steps:
             else:
                 self.activations[planned.tensor] = planned
                 self.sketches[planned.tensor] = Sketch.empty()
-        if self.corrects:
-            self.corrected = tuple(correctable(self.network, self.model))
-            for layer in self.corrected:
-                bias = bias_of(layer)
-                self.references_of_biases[bias] = self._reference(bias)
-                fed = self.changing[bias] = self.constants.get(bias, self.references_of_biases[bias])
-                self.corrections[layer.output] = BiasCorrection(fed.astype(np.float32))
+
+    def correct_biases(self) -> None:
+        """Begin to correct biases."""
+        self.corrections = BiasCorrections.begin(self.network, self.model, self.constants, self._reference)
 
     def _cast_constant(self, planned: TensorPlan) -> None:
         """Give a parameter as a narrow float; the original calibrates with the float that it was."""
         values = np.asarray(self.model.constant(planned.tensor))
         self.constants[planned.tensor] = values if self.plan.mode is Mode.VENDOR else _cast(planned, values)
 
-    def references(self, layer: Layer) -> Batch:
-        """Return the parameters that a layer is compared by: its own, rounded where they are to be narrow floats."""
-        return {param.tensor: self._reference(param.tensor) for param in layer.params}
-
     def _reference(self, tensor: str) -> NDArray[Any]:
-        is_cast = tensor in self.plan.tensors and tensor not in self.observers and tensor in self.constants
+        """Return what a parameter is compared by: itself, rounded where it is to be a narrow float."""
+        is_cast = tensor in self.constants and tensor not in self.observers
         return self.constants[tensor] if is_cast else np.asarray(self.model.constant(tensor))
 
     def _observer(self, planned: TensorPlan, channels: int) -> VitisBatches:
@@ -148,6 +134,8 @@ class _Steps:
 
     def _observe_constant(self, planned: TensorPlan) -> None:
         values = np.asarray(self.model.constant(planned.tensor))
+        if not values.size:
+            return
         try:
             flat = channels_first(values.astype(np.float32), planned.axis)
             observed = self.observers[planned.tensor].observe(self._reaching_zero(planned, flat))
@@ -183,10 +171,8 @@ class _Steps:
     def settle(self, made: Batch) -> Batch:
         """Calibrate on what was just made, and return it quantized; correct the biases of layers among it."""
         settled = {n: self._quantized(self.activations[n], made[n]) for n in made if n in self.activations}
-        for output, twin in self.twins.items():
-            if output in made and twin in made:
-                # A layer that ends its group is compared after its quantizer, another one as it computes.
-                self._correct(output, settled.get(output, self._narrowed(output, made[output])), made[twin])
+        # A layer that ends its group is judged after its quantizer, another one as it computes.
+        self.corrections.observe(made, lambda name: settled.get(name, self._narrowed(name, made[name])))
         return settled
 
     def _narrowed(self, output: str, values: NDArray[Any]) -> NDArray[Any]:
@@ -197,6 +183,8 @@ class _Steps:
     def _quantized(self, planned: TensorPlan, values: NDArray[Any]) -> NDArray[Any]:
         name = planned.tensor
         flat = channels_first(values.astype(np.float32, copy=False), None)
+        if not flat.size:
+            return values
         if not np.isfinite(flat).all():
             if np.isnan(flat).any():
                 raise InputError([not_finite(self.model, name, "activation")])
@@ -210,30 +198,18 @@ class _Steps:
         self.encodings[name] = self._encoding(planned)
         return self.encodings[name].fake_quantize(values).astype(values.dtype, copy=False)
 
-    def _correct(self, output: str, quantized: NDArray[Any], reference: NDArray[Any]) -> None:
-        layer = self.network.by_output[output]
-        correction = self.corrections[output].observe(quantized, reference, channel_axis(layer))
-        self.corrections[output] = correction
-        bias = bias_of(layer)
-        self.changing[bias] = correction.bias.astype(self.changing[bias].dtype)
-
     def finish(self) -> Calibration:
         """Return what calibration found."""
         encodings = {name: e for name, e in self.encodings.items() if name not in self.infinite}
         encodings, moved, filed = legal_shifts(self.plan, self.config, self.network, encodings, self.model.path)
-        offsets, biases = {}, {}
-        for layer in self.corrected:
-            bias = bias_of(layer)
-            offsets[layer.output] = self.references_of_biases[bias] - self.corrections[layer.output].bias
-            biases[bias] = np.asarray(self.model.constant(bias)) - offsets[layer.output]
         return Calibration(
             encodings={name: self._final(name, encoding) for name, encoding in encodings.items()},
             observers=dict(self.observers),
             sketches=self.sketches,
             plan=left_float(self.plan, sorted(self.infinite)),
             findings=(*(infinite_tensor(self.model, name) for name in sorted(self.infinite)), *moved),
-            biases=biases,
-            offsets=offsets,
+            biases=self.corrections.biases(self.model),
+            offsets=self.corrections.offsets(),
             filed=filed,
         )
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from qsimc.diagnostics import InputError
 from qsimc.pipeline.quantize import quantize
 from tests.backends.vitis_nets import NETS, export
 
@@ -158,3 +159,18 @@ def test_the_results_are_the_original_s_on_every_public_record(
         if found := differences(case, result_of(case, exporter, exported, folder)):
             wrong[case["id"]] = found
     assert wrong == {}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ORACLE.is_dir(), reason="the full recording is not part of the repository")
+def test_where_the_original_stops_vendor_mode_says_so(exported: Exported, tmp_path: Path) -> None:
+    stopped = [e["id"] for e in json.loads((ORACLE / "index.json").read_text("utf-8")) if e["calib_status"] != "ok"]
+    assert stopped
+    for name in stopped:
+        case = json.loads((ORACLE / f"{name}.json").read_text(encoding="utf-8"))
+        folder = tmp_path / name
+        folder.mkdir()
+        with pytest.raises(InputError) as caught:
+            result_of(case, "legacy", exported, folder)
+        vendors = [finding.vendor.id for finding in caught.value.findings if finding.vendor is not None]
+        assert case["calib_error"]["type"] in vendors

@@ -410,3 +410,23 @@ def test_a_traced_name_is_taken_apart() -> None:
     name = "ResNet::ResNet/Sequential[layer2]/BasicBlock[0]/Conv2d[conv1]/ret.15"
     assert Traced.read(name) == Traced("ResNet", "layer2.0.conv1", ("Sequential", "BasicBlock", "Conv2d"))
     assert Traced.read("layer2.0.conv1") is None
+
+
+@pytest.mark.parametrize(
+    ("net", "overall", "exception"),
+    [
+        (simple("y = PRelu (x, k)", "<float[1] k = {0.25}>"), {}, "TypeError"),
+        (
+            simple("y = Conv (x, w)", "<float[1, 4, 1, 1] w = {1, 2, 3, 4}>"),
+            {"weights": {"per_channel": True}},
+            "IndexError",
+        ),
+    ],
+    ids=["prelu", "one channel"],
+)
+def test_where_the_program_stops_vendor_mode_does_too(net: Graph, overall: dict[str, Any], exception: str) -> None:
+    document = {"overall_quantize_config": FLOAT_SCALES, "tensor_quantize_config": overall}
+    plan, findings = resolved(document, net, Mode.VENDOR)
+    assert plan is None
+    assert [f.vendor.id for f in findings if f.code == "Q0548" and f.vendor is not None] == [exception]
+    assert resolved(document, net)[0] is not None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from qsimc.diagnostics import Report
+from qsimc.diagnostics import Diagnostic, Report, Severity, Vendor
 from qsimc.ir.levels import Level
 from qsimc.ir.quant import Numeric
 from qsimc.planning.plan import Decision, Edge, Kind, Mode, Reason
@@ -15,6 +15,7 @@ from qsimc.planning.vitis.groups import Groups
 from qsimc.planning.vitis.kinds import RETURN
 from qsimc.planning.vitis.network import EDGE, Layer, Network, Param
 from qsimc.planning.vitis.settings import Settings
+from qsimc.spec import keymap
 
 _KINDS = {"input": Kind.INPUT, "const": Kind.CONSTANT}
 
@@ -82,7 +83,10 @@ class _Placer:
         """Yield the parameters of quantized layers."""
         for layer in self.network.layers:
             if layer.row.quantized:
-                yield from (self._param(layer, param) for param in layer.params)
+                found = [self._param(layer, param) for param in layer.params]
+                if self.settings.mode is Mode.VENDOR and not self.device.fix_positions:
+                    self._report_exceptions(found)
+                yield from found
 
     def outputs(self) -> Iterator[Quantizer]:
         """Yield one quantizer per group, and those of floats that quantized layers read."""
@@ -147,6 +151,17 @@ class _Placer:
                 found = self._param(layer, param, "input")
                 yield replace(found, section="input", param=None, index=len(layer.inputs))
 
+    def _report_exceptions(self, params: Sequence[Quantizer]) -> None:
+        """Report parameters at which the original's quantizer of scales ends in an exception."""
+        for quantizer in params:
+            said = {decision.field: decision.value for decision in quantizer.decisions}
+            known = self.network.graph.tensors.get(quantizer.tensor)
+            shape = known.shape if known is not None else None
+            if quantizer.layer.kind == "prelu":
+                self.report(_stops(quantizer, "a PReLU", "TypeError", "'NoneType' object is not subscriptable"))
+            elif said["per_channel"] and shape and quantizer.axis is not None and shape[quantizer.axis] == 1:
+                self.report(_stops(quantizer, "a weight of one channel", "IndexError", "list index out of range"))
+
     # ── one quantizer ────────────────────────────────────────────────────────────────────────
 
     def _param(self, layer: Layer, param: Param, said: str = "") -> Quantizer:
@@ -204,6 +219,17 @@ class _Placer:
             label=label,
             edge=None if stands or not is_float else Edge(tensor, layer.output, _reading(layer, tensor), in_place),
         )
+
+
+def _stops(quantizer: Quantizer, what: str, name: str, text: str) -> Diagnostic:
+    return Diagnostic(
+        code="Q0548",
+        name="vendor-stops",
+        severity=Severity.ERROR,
+        message=f"vai_q_pytorch stops at `{quantizer.tensor}` of `{quantizer.layer.node.name}`: {what}",
+        helps=("quantize with `--mode fixed`, which goes on",),
+        vendor=Vendor(keymap.load("vitis").tool, name, text),
+    )
 
 
 def _reading(layer: Layer, tensor: str) -> tuple[str, ...]:

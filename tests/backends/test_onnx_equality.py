@@ -38,6 +38,11 @@ from tests.backends.onnx_models import (
 
 Batch = dict[str, NDArray[Any]]
 
+FLOATS_AND_TIES = st.lists(
+    st.floats(allow_nan=False, allow_subnormal=False, width=32) | st.integers(-600, 600).map(lambda i: i / 2),
+    min_size=1,
+)
+
 OPSETS = (9, 10, 11, 12, 13, 17, 18, 19, 21)
 
 
@@ -163,10 +168,7 @@ def test_half_precision_models_are_equal(tmp_path: Path) -> None:
 @given(
     scale=st.floats(1e-6, 1e3),
     zero_point=st.integers(0, 255),
-    values=st.lists(
-        st.floats(allow_nan=False, allow_subnormal=False, width=32) | st.integers(-600, 600).map(lambda i: i / 2),
-        min_size=1,
-    ),
+    values=FLOATS_AND_TIES,
 )
 @settings(max_examples=15)
 def test_simulation_computes_what_the_encoding_says(
@@ -187,10 +189,7 @@ def test_simulation_computes_what_the_encoding_says(
 @given(
     scale=st.floats(1e-6, 1e3),
     zero_point=st.integers(0, 255),
-    values=st.lists(
-        st.floats(allow_nan=False, allow_subnormal=False, width=32) | st.integers(-600, 600).map(lambda i: i / 2),
-        min_size=1,
-    ),
+    values=FLOATS_AND_TIES,
 )
 @settings(max_examples=15)
 def test_simulation_computes_what_vai_q_pytorch_does(

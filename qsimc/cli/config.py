@@ -1,4 +1,4 @@
-"""Commands about a configuration: check, plan, why."""
+"""Commands about what a configuration does to a model: plan, why."""
 
 from __future__ import annotations
 
@@ -12,57 +12,11 @@ import click
 from qsimc import formats
 from qsimc.cli import options
 from qsimc.cli.output import announce, colorful, product, show
-from qsimc.cli.status import OK, status_of
-from qsimc.diagnostics import Diagnostic, Severity
-from qsimc.render import RENDERERS, text
+from qsimc.cli.status import OK
 
 if TYPE_CHECKING:
     from qsimc.pipeline.plan import Choices, Session
     from qsimc.pipeline.ports import PortSession
-
-
-@click.command()
-@click.argument("config", nargs=-1, required=True)
-@options.from_option
-@click.option("--target", metavar="NAME", help="Check against a hardware target (`qsimc targets`).")
-@click.option("--model", metavar="M", help="Also bind to a model: which rules apply, and to what.")
-@options.mode_option
-@click.option(
-    "--fail-on", type=click.Choice([str(s) for s in Severity]), default="error", show_default=True,
-    help="The least severity that makes the exit status 1.",
-)  # fmt: skip
-@click.option("--format", "style", type=click.Choice(list(RENDERERS)), default="text", show_default=True)
-@options.output_option
-def check(
-    config: tuple[str, ...],
-    format: str | None,
-    target: str | None,
-    model: str | None,
-    mode: str,
-    fail_on: str,
-    style: str,
-    output: str | None,
-) -> int:
-    """Report everything wrong with configurations.
-
-    \b
-    qsimc check config.json
-    qsimc check config.json --target vitis-dpu
-    qsimc check *.json --format sarif --output findings.sarif
-    """
-    from qsimc.pipeline.check import check as run
-
-    findings: list[Diagnostic] = []
-    try:
-        for path in config:
-            findings += run(path, format=format, target=target, model=model, mode=mode)
-    except LookupError as error:
-        raise click.UsageError(str(error.args[0])) from error
-    if style == "text":
-        product(text.full(findings, color=output is None and colorful(sys.stdout)), output)
-    else:
-        product(RENDERERS[style](findings), output)
-    return status_of(findings, Severity(fail_on))
 
 
 @click.command()

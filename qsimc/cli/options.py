@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import click
@@ -47,13 +47,14 @@ data_option = click.option(
 )
 out_option = click.option("--out", required=True, metavar="DIR", help="Folder for the results; written whole or not.")
 output_option = click.option("--output", metavar="FILE", help="Write there instead of to stdout.")
-mode_option = click.option(
+_mode = partial(
+    click.option,
     "--mode",
     type=click.Choice([str(mode) for mode in Mode]),
-    default=str(Mode.FIXED),
-    show_default=True,
     help="vendor: the vendor tool's own verdicts and numbers; fixed: what its document intends.",
 )
+mode_option = _mode(default=str(Mode.FIXED), show_default=True)
+mode_or_settings_option = _mode(default=None)
 force_option = click.option("--force", is_flag=True, help="Replace files in DIR that qsimc did not write.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,11 +22,17 @@ def colorful(stream: object) -> bool:
     return not os.environ.get("NO_COLOR") and isatty is not None and bool(isatty())
 
 
+def columns(stream: object) -> int | None:
+    """Return the width of a terminal; None for what is none, where lines may be as long as they are."""
+    isatty = getattr(stream, "isatty", None)
+    return shutil.get_terminal_size().columns if isatty is not None and isatty() else None
+
+
 def show(findings: Iterable[Diagnostic]) -> None:
     """Print findings on stderr, for commands whose product is something else."""
     ordered: Sequence[Diagnostic] = in_order(findings)
     if ordered:
-        write_stderr(text.full(ordered, color=colorful(sys.stderr)))
+        write_stderr(text.full(ordered, color=colorful(sys.stderr), width=columns(sys.stderr)))
 
 
 def write_stderr(message: str) -> None:

@@ -14,6 +14,7 @@ from qsimc.diagnostics import ConfigError, Diagnostic, Report, Severity, in_orde
 from qsimc.ir.config import Config
 from qsimc.planning.plan import Mode
 from qsimc.reading import read_source
+from qsimc.source import Source
 
 
 def load(reference: str, report: Report, format: str | None = None) -> Config | None:
@@ -71,7 +72,18 @@ def examined(
 ) -> tuple[Config | None, list[Diagnostic]]:
     """Return a configuration and everything wrong with it; no configuration where it cannot be read."""
     findings: list[Diagnostic] = []
-    config = load(reference, findings.append, format)
+    source = read_source(reference, findings.append)
+    if source is None:
+        return None, findings
+    return check_source(source, format=format, mode=mode, target=target)
+
+
+def check_source(
+    source: Source, *, format: str | None = None, mode: Mode = Mode.FIXED, target: str | None = None
+) -> tuple[Config | None, list[Diagnostic]]:
+    """Return the configuration in a text and everything wrong with it; the text need not be that of a file."""
+    findings: list[Diagnostic] = []
+    config = formats.read(source, findings.append, format)
     if config is not None:
         if target is not None and target != config.target:
             config = replace(config, target=target, target_span=None)

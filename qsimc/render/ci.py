@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from qsimc.diagnostics import Diagnostic, Severity
-from qsimc.render.machine import fingerprint
+from qsimc.render.machine import fingerprint, portable_path
 from qsimc.render.text import printable
 
 _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
@@ -22,7 +23,7 @@ def github(findings: Sequence[Diagnostic]) -> str:
 def _annotation(d: Diagnostic) -> str:
     properties = {"title": f"{d.code} {d.name}"}
     if d.file:
-        properties["file"] = d.file
+        properties["file"] = portable_path(d.file)
     if d.labels:
         span = d.labels[0].span
         properties |= {"line": str(span.line), "col": str(span.column), "endLine": str(span.end_line)}
@@ -38,18 +39,25 @@ def _escaped(text: str, more: str) -> str:
 
 
 def gitlab(findings: Sequence[Diagnostic]) -> str:
-    """Return a GitLab Code Quality report."""
+    """Return a GitLab Code Quality report; GitLab keeps one entry per fingerprint, so a repeated one is numbered."""
+    seen: Counter[str] = Counter()
     entries = [
         {
             "description": d.message,
             "check_name": d.code,
-            "fingerprint": fingerprint(d),
+            "fingerprint": _numbered(fingerprint(d), seen),
             "severity": _GITLAB[d.severity],
-            "location": {"path": d.file, "lines": {"begin": d.labels[0].span.line if d.labels else 1}},
+            "location": {"path": portable_path(d.file), "lines": {"begin": d.labels[0].span.line if d.labels else 1}},
         }
         for d in findings
     ]
     return json.dumps(entries, indent=2) + "\n"
+
+
+def _numbered(mark: str, seen: Counter[str]) -> str:
+    """Return a name that no finding before has, and the same one in every run."""
+    seen[mark] += 1
+    return mark if seen[mark] == 1 else f"{mark}-{seen[mark]}"
 
 
 def junit(findings: Sequence[Diagnostic]) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from qsimc.diagnostics import Diagnostic, Fix, Severity
+from qsimc.explain import explain
 from qsimc.source import Span
 from qsimc.version import VERSION
 
@@ -19,7 +22,17 @@ _SARIF_RESULTS = 5000  # what code scanning keeps of one upload
 def fingerprint(d: Diagnostic) -> str:
     """Return a name for the finding that survives reformatting: code, file and JSON pointer, not the line."""
     where = d.pointer or (d.labels[0].span.text if d.labels else "")
-    return hashlib.sha256("\0".join((d.code, d.file, where, d.message)).encode()).hexdigest()[:32]
+    said = "\0".join((d.code, portable_path(d.file), where, d.message))
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def portable_path(path: str) -> str:
+    """Return a path as every machine says it: from the current folder if it is below it, with forward slashes."""
+    if not path or path.startswith("<"):
+        return path
+    full, here = os.path.abspath(path), os.getcwd()
+    below = full.startswith(here.rstrip(os.sep) + os.sep)
+    return (os.path.relpath(full, here) if below else os.path.normpath(path)).replace(os.sep, "/")
 
 
 def finding(d: Diagnostic) -> dict[str, Any]:
@@ -77,39 +90,90 @@ def _fix(fix: Fix) -> dict[str, Any]:
 
 
 def sarif(findings: Sequence[Diagnostic]) -> str:
-    """Return the findings as SARIF 2.1.0, the first 5000 of them."""
+    """Return the findings as SARIF 2.1.0, the first 5000 of them; a notification says how many are left out.
+
+    Each code's page is the help of its rule, every label is a location, and fixes are the edits to make.
+    """
     kept = findings[:_SARIF_RESULTS]
-    rules = {d.code: {"id": d.code, "name": d.name} for d in kept}
-    document = {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {"driver": {"name": "qsimc", "version": VERSION, "rules": sorted(rules.values(), key=_id)}},
-                "columnKind": "unicodeCodePoints",
-                "results": [_sarif_result(d) for d in kept],
+    rules = {d.code: d.name for d in kept}
+    run: dict[str, Any] = {
+        "tool": {
+            "driver": {
+                "name": "qsimc",
+                "version": VERSION,
+                "semanticVersion": VERSION,
+                "rules": [_sarif_rule(code, rules[code]) for code in sorted(rules)],
             }
-        ],
+        },
+        "columnKind": "unicodeCodePoints",
+        "results": [_sarif_result(d) for d in kept],
     }
+    if len(kept) < len(findings):
+        said = {"text": f"{len(findings) - len(kept)} more findings are left out"}
+        notes = [{"level": "warning", "message": said}]
+        run["invocations"] = [{"executionSuccessful": True, "toolExecutionNotifications": notes}]
+    document = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(document, indent=2) + "\n"
 
 
-def _id(rule: dict[str, str]) -> str:
-    return rule["id"]
+def _sarif_rule(code: str, name: str) -> dict[str, Any]:
+    page = explain(code)
+    paragraph = page.text.partition("\n\n")[2].partition("\n\n")[0].replace("\n", " ")
+    return {
+        "id": code,
+        "name": name,
+        "shortDescription": {"text": page.title},
+        "fullDescription": {"text": paragraph},
+        "help": {"text": page.text, "markdown": page.text},
+    }
 
 
 def _sarif_result(d: Diagnostic) -> dict[str, Any]:
-    location: dict[str, Any] = {"artifactLocation": {"uri": d.file.replace("\\", "/") or "qsimc"}}
-    if d.labels:
-        location["region"] = _region(d.labels[0].span)
     text = "\n".join((d.message, *(f"help: {h}" for h in d.helps)))
-    return {
+    first = d.labels[0] if d.labels else None
+    result: dict[str, Any] = {
         "ruleId": d.code,
         "level": "note" if d.severity is Severity.INFO else str(d.severity),
         "message": {"text": text},
-        "locations": [{"physicalLocation": location}],
+        "locations": [_sarif_location(d.file, first.span if first else None)],
         "partialFingerprints": {"qsimc/v1": fingerprint(d)},
     }
+    if others := [label for label in d.labels[1:] if label.span.source.path]:
+        result["relatedLocations"] = [
+            {**_sarif_location(label.span.source.path, label.span), "message": {"text": label.text or "see also"}}
+            for label in others
+        ]
+    if d.fixes:
+        result["fixes"] = [_sarif_fix(fix) for fix in d.fixes]
+    return result
+
+
+def _sarif_fix(fix: Fix) -> dict[str, Any]:
+    changes: dict[str, list[dict[str, Any]]] = {}
+    for edit in fix.edits:
+        change = {"deletedRegion": _region(edit.span), "insertedContent": {"text": edit.text}}
+        changes.setdefault(edit.span.source.path, []).append(change)
+    return {
+        "description": {"text": fix.title},
+        "artifactChanges": [
+            {"artifactLocation": _sarif_artifact(path), "replacements": made} for path, made in changes.items()
+        ],
+    }
+
+
+def _sarif_location(path: str, span: Span | None) -> dict[str, Any]:
+    location: dict[str, Any] = {"artifactLocation": _sarif_artifact(path)}
+    if span is not None:
+        location["region"] = _region(span)
+    return {"physicalLocation": location}
+
+
+def _sarif_artifact(path: str) -> dict[str, str]:
+    """Return a file as a URI: relative to the root of the sources, or whole if it is outside of them."""
+    shown = portable_path(path) or "qsimc"
+    if os.path.isabs(shown):
+        return {"uri": f"file://{quote(shown)}"}
+    return {"uri": quote(shown), "uriBaseId": "%SRCROOT%"}
 
 
 def _region(span: Span) -> dict[str, int]:

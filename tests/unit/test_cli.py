@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from qsimc import cli
+from qsimc import cli, explain
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
@@ -162,6 +162,17 @@ def test_explain_prints_pages_of_codes_and_rules(run: Run) -> None:
     status, _, err = run("explain", "Q0210")
     assert status == 2
     assert "Q0" in err
+
+
+def test_every_page_is_printed_for_programs_and_for_people(run: Run) -> None:
+    status, out, _ = run("explain", "--all", "--format", "json")
+    document = json.loads(out)
+    assert (status, document["format_version"]) == (0, "1.0")
+    assert {frozenset(page) for page in document["pages"]} == {frozenset({"code", "title", "text"})}
+    assert [page["code"] for page in document["pages"]] == [*explain.codes("diagnostics"), *explain.codes("rules")]
+    text = run("explain", "--all")[1]
+    assert all(page["text"].rstrip("\n") in text for page in document["pages"])
+    assert run("explain", "Q0201", "--all")[0] == 2
 
 
 def test_capabilities_are_for_programs(run: Run) -> None:

@@ -17,6 +17,7 @@ from qsimc.ir.quant import Calib, precision
 from qsimc.outputs import safe_name
 from qsimc.pipeline.check import examined
 from qsimc.pipeline.rewritten import rewritten_findings
+from qsimc.planning.matches import report_counts
 from qsimc.planning.plan import PORT_DIALECT, Mode, Plan
 from qsimc.planning.resolve import resolve
 from qsimc.planning.vitis.resolve import DIALECT
@@ -230,7 +231,9 @@ def bind(config: Config, model: str, report: Report, *, mode: Mode) -> None:
     backend = installed_backend("onnx")
     with opened(model, report, backend) as opened_model:
         if opened_model is not None:
-            resolve_on(backend, opened_model, config, Choices(mode=mode), report)
+            bound = resolve_on(backend, opened_model, config, Choices(mode=mode), report)
+            if bound is not None and config.dialect != DIALECT:
+                report_counts(config, bound.model.graph, report)
 
 
 def plan(

@@ -19,6 +19,7 @@ from qsimc.planning.folds import foldable_norms
 from qsimc.planning.forward import tie_forward
 from qsimc.planning.fuse import fuse
 from qsimc.planning.initial import initial
+from qsimc.planning.matches import report_missing_nodes
 from qsimc.planning.plan import Mode, Plan
 from qsimc.planning.quantizer import Resolution
 from qsimc.planning.recurrent import tie_recurrent
@@ -77,6 +78,7 @@ def resolve(
     rounding = (Round.STD, ROUNDING) if mode is Mode.VENDOR else (Round.HALF_EVEN, DEFAULT)
     if not _is_sorted(graph, report):
         return None
+    report_missing_nodes(config, graph, report)
     try:
         _check_passes(said, differences)
         fused = fuse(graph, said.pass_names)

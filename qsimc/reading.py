@@ -36,7 +36,9 @@ def _bytes(reference: str, path: str, report: Report) -> bytes | None:
                 content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        report(_unreadable(path, f"cannot read the configuration: {reason.lower()}"))
+        missing = isinstance(error, FileNotFoundError)
+        helps = ("name a file, a folder, or a built-in configuration (`qsimc targets` lists them)",) if missing else ()
+        report(_unreadable(path, f"cannot read the configuration: {reason.lower()}", *helps))
         return None
     if len(content) > MAX_BYTES:
         report(_unreadable(path, f"the file is larger than {MAX_BYTES // 2**20} MiB, no configuration is"))

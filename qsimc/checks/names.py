@@ -79,7 +79,8 @@ def _hardware(config: Config, report: Report) -> None:
     option = config.option("hw_version")
     if option is None or option.value in HARDWARE:
         return
-    near = did_you_mean(str(option.value), HARDWARE)
+    spelled = "".join(filter(str.isalnum, str(option.value)))
+    near = did_you_mean(spelled, HARDWARE)
     report(
         Diagnostic(
             code="Q0208",
@@ -88,7 +89,7 @@ def _hardware(config: Config, report: Report) -> None:
             message=f"no hardware version is called `{option.value}`; AIMET applies the rules of the newest",
             labels=(Label(option.span),),
             notes=(f"known: {', '.join(HARDWARE)}; upper case counts",),
-            helps=(f"did you mean `{near}`?",) if near else (),
+            helps=(f"did you mean `{near}`?",) if near else ("write one of those known, or leave it out",),
             fixes=(Fix(f"write `{near}`", (Edit(option.span, f'"{near}"'),)),) if near else (),
         )
     )

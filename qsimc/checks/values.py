@@ -49,6 +49,7 @@ def _range(setting: Setting, report: Report) -> None:
             f"the range {low} to {high} does not hold zero, so it will be widened to zero",
             setting,
             notes=("an integer must stand for exactly 0.0: padding and ReLU depend on it",),
+            helps=(f"let the range {'begin' if low > 0 else 'end'} at 0",),
         )
 
 
@@ -119,6 +120,7 @@ def _kernels(config: Config, report: Report) -> None:
                 Severity.INFO,
                 "supported precisions choose nothing: AIMET records them and quantizes as it was told",
                 setting,
+                helps=("leave the list out, and give precisions where they count: `--act` and `--param`",),
             )
 
 

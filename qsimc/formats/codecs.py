@@ -133,7 +133,8 @@ def _kernels(value: Json, required: tuple[str, ...]) -> Decoded:
     if not isinstance(value, Array):
         return _bad(_wrong_type(value, "an array of kernels", "array"))
     if not value.items:
-        return _bad(Problem("the list of kernels is empty", value.span, vendor="[] should be non-empty"))
+        helps = ("name a kernel, or leave `supported_kernels` out",)
+        return _bad(Problem("the list of kernels is empty", value.span, helps=helps, vendor="[] should be non-empty"))
     pairs: list[Value] = []
     problems: list[Problem] = []
     for item in value.items:
@@ -161,17 +162,20 @@ def _kernel(value: Json, problems: list[Problem]) -> str | None:
     before = len(problems)
     if not (isinstance(bits, Scalar) and type(bits.value) is int and bits.value in (4, 8, 16, 32)):
         said = f"{_python(bits)} is not one of [4, 8, 16, 32]"
-        problems.append(Problem("a kernel has 4, 8, 16 or 32 bits", bits.span, vendor=said))
+        helps = ("write `4`, `8`, `16` or `32`",)
+        problems.append(Problem("a kernel has 4, 8, 16 or 32 bits", bits.span, helps=helps, vendor=said))
     if not (isinstance(dtype, Scalar) and dtype.value in ("int", "float")):
         said = f"{_python(dtype)} is not one of ['int', 'float']"
-        problems.append(Problem("a kernel's dtype is `int` or `float`", dtype.span, vendor=said))
+        helps = ('write `"int"` or `"float"`',)
+        problems.append(Problem("a kernel's dtype is `int` or `float`", dtype.span, helps=helps, vendor=said))
     if len(problems) > before:
         return None
     assert isinstance(bits, Scalar)
     assert isinstance(dtype, Scalar)
     if dtype.value == "float" and bits.value in (4, 8):
         said = "Activation dtype:float is only supported with bitwidth:16"
-        problems.append(Problem("a float kernel has 16 or 32 bits", bits.span, vendor=said))
+        helps = ("write `16` or `32`",)
+        problems.append(Problem("a float kernel has 16 or 32 bits", bits.span, helps=helps, vendor=said))
     return f"{dtype.value}{bits.value}"
 
 

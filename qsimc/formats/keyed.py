@@ -237,7 +237,7 @@ class _Reader:
                 message=f"no key is called `{member.key}` in {where}",
                 labels=(Label(member.key_span),),
                 notes=() if near else (f"known here: {known}",),
-                helps=(f"did you mean `{near}`?",) if near else (),
+                helps=(f"did you mean `{near}`?" if near else "write a key that is known, or leave it out",),
                 fixes=() if fix is None else (fix,),
                 vendor=self._vendor(f"Additional properties are not allowed ({member.key!r} was unexpected)"),
                 pointer=pointer,

@@ -335,6 +335,7 @@ class _Parser:
             severity=Severity.ERROR,
             message=f"`{raw[:40]}` is not a finite number",
             labels=(Label(span),),
+            helps=("write a finite number, or leave the key out",),
         )
 
     def _duplicate(self, first: Member, again: Member) -> Diagnostic:

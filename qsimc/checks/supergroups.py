@@ -6,13 +6,11 @@ inside a longer one still matches where the longer one does not, so only an equa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, product
 from math import prod
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.ir.config import Config, Fusion
-from qsimc.ir.select import AnyOf, Chain, OpType, Selector, show
+from qsimc.ir.select import AnyOf, Chain, OpType, Selector, chains, show
 
 _MOST = 1000
 """Chains of one fusion that are looked at: sets multiply."""
@@ -24,8 +22,7 @@ def check(config: Config, report: Report) -> None:
         return
     first: dict[tuple[str, ...], Fusion] = {}
     for fusion in config.fusions:
-        chains = _named(fusion.chain)
-        before = [first.setdefault(names, fusion) for names in chains]
+        before = [first.setdefault(names, fusion) for names in _named(fusion.chain)]
         here = fusion.span.source is config.source and all(f.span.source is config.source for f in before)
         if before and here and not any(f is fusion for f in before):
             report(_shadowed(fusion, before[0]))
@@ -36,7 +33,7 @@ def _named(fused: Chain) -> list[tuple[str, ...]]:
     plain = tuple(step.name for step in fused.steps if isinstance(step, OpType))
     if len(plain) == len(fused.steps):
         return [plain]
-    return list(_chains(fused)) if _count(fused) <= _MOST else []
+    return list(chains(fused)) if _count(fused) <= _MOST else []
 
 
 def _count(selector: Selector) -> int:
@@ -47,21 +44,6 @@ def _count(selector: Selector) -> int:
             return prod(map(_count, steps))
         case _:
             return 1
-
-
-def _chains(selector: Selector) -> Iterator[tuple[str, ...]]:
-    """Yield the chains of operator names that a selector means."""
-    match selector:
-        case OpType(name):
-            yield (name,)
-        case AnyOf(choices):
-            for choice in choices:
-                yield from _chains(choice)
-        case Chain(steps):
-            for parts in product(*(tuple(_chains(step)) for step in steps)):
-                yield tuple(chain.from_iterable(parts))
-        case _:
-            return
 
 
 def _shadowed(fusion: Fusion, winner: Fusion) -> Diagnostic:

@@ -7,6 +7,7 @@ value is found by running its checks in its order (vitis_program.py).
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from qsimc.diagnostics import Edit, Fix, did_you_mean
 from qsimc.formats.decoded import Codec, Decoded, Problem
@@ -136,13 +137,20 @@ def _word(key: str) -> Codec:
             return Decoded(words[said])
         if _is_falsy(value):
             return _absent(value)
-        near = did_you_mean(str(said), tuple(words))
+        near = next((word for word, meant in words.items() if meant == said), did_you_mean(str(said), tuple(words)))
         listed = ", ".join(f'`"{word}"`' for word in words)
         fixes = () if near is None else (Fix(f"write `{near}`", (Edit(value.span, f'"{near}"'),)),)
-        helps = (f"did you mean `{near}`?",) if near else ()
+        helps = (f"did you mean `{near}`?",) if near else tuple(_belongs(said))
         return _bad(value, f"one of {listed}", *helps, fixes=fixes)
 
     return decode
+
+
+def _belongs(said: object) -> Iterator[str]:
+    """Yield which other key a word is meant for, if it is the word of one."""
+    for key, words in keymap.load("vitis").words.items():
+        if said in words:
+            yield f"`{said}` is a `{key}`: write it there"
 
 
 def _is_falsy(value: Json) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, product
 from typing import TypeAlias
 
 
@@ -69,3 +71,18 @@ def show(selector: Selector) -> str:
             return f"({' | '.join(map(show, choices))})"
         case Chain(steps):
             return " -> ".join(map(show, steps))
+
+
+def chains(selector: Selector) -> Iterator[tuple[str, ...]]:
+    """Yield the chains of operator names that a selector means, sets expanded in order."""
+    match selector:
+        case OpType(name):
+            yield (name,)
+        case AnyOf(choices):
+            for choice in choices:
+                yield from chains(choice)
+        case Chain(steps):
+            for parts in product(*(tuple(chains(step)) for step in steps)):
+                yield tuple(chain.from_iterable(parts))
+        case _:
+            return

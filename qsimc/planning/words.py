@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import chain, product
 
 from qsimc.ir.config import Config, Option, Setting, Value, show_rule
 from qsimc.ir.quant import FIELDS, Numeric, precision
-from qsimc.ir.select import AnyOf, Boundary, Chain, Everything, NodeName, OpType, Selector, show
+from qsimc.ir.select import AnyOf, Boundary, Chain, Everything, NodeName, OpType, Selector, chains, show
 from qsimc.planning.plan import Decision, Reason
 from qsimc.source import Span
 
@@ -172,22 +171,7 @@ def _patterns(config: Config) -> tuple[Pattern, ...]:
     found = [
         Pattern(ops, Reason(f"fuse {show(fusion.chain)}", fusion.span))
         for fusion in config.fusions
-        for ops in _chains(fusion.chain)
+        for ops in chains(fusion.chain)
         if len(ops) > 1
     ]
     return tuple(sorted(found, key=lambda pattern: -len(pattern.ops)))
-
-
-def _chains(selector: Selector) -> Iterator[tuple[str, ...]]:
-    """Yield the chains of operator names that a selector means, sets expanded in order."""
-    match selector:
-        case OpType(name):
-            yield (name,)
-        case AnyOf(choices):
-            for choice in choices:
-                yield from _chains(choice)
-        case Chain(steps):
-            for parts in product(*(tuple(_chains(step)) for step in steps)):
-                yield tuple(chain.from_iterable(parts))
-        case _:
-            return

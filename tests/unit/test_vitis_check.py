@@ -350,6 +350,22 @@ def test_the_later_of_two_entries_counts(tmp_path: Path) -> None:
     assert lines(read(document)[0]) == ["Conv2d[bias]: on"]
 
 
+@pytest.mark.parametrize(
+    ("key", "said", "help_"),
+    [
+        ("method", "half_up", "`half_up` is a `round_mode`: write it there"),
+        ("round_mode", "percentile", "`percentile` is a `method`: write it there"),
+        ("method", "minmax", "did you mean `maxmin`?"),
+        ("round_mode", "std", "did you mean `std_round`?"),
+        ("scale_type", "pow2", "did you mean `poweroftwo`?"),
+        ("scale_type", "flaot", "did you mean `float`?"),
+    ],
+)
+def test_a_word_in_the_wrong_place_is_sent_to_the_right_one(tmp_path: Path, key: str, said: str, help_: str) -> None:
+    found = [d for d in findings(tmp_path, config("CPU", CPU | {key: said})) if d.code == "Q0202"]
+    assert [d.helps for d in found] == [(help_,)]
+
+
 # ── targets ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test check lint types imports fast golden conformance clean
+.PHONY: help demo test check lint types imports fast golden fuzz conformance clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -32,6 +32,9 @@ fast: .venv/.dev
 
 golden: .venv/.dev  ## rewrite every golden file; the diff is the review
 	$(BIN)/python -m pytest -q --update tests
+
+fuzz: .venv/.dev  ## look for inputs that bring a reader down (twenty minutes)
+	$(BIN)/python -m tests.fuzz.run --seconds 300
 
 conformance:  ## real models out of packages, and AIMET itself beside us, in environments of their own (minutes)
 	$(PYTHON) tests/conformance/run.py

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
+from google.protobuf.message import Message  # type: ignore[import-untyped, unused-ignore]
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 
 from qsimc_onnx.protos import BITS, attribute_graphs, byte_size, count, is_external
 
 _DATA_FIELDS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
+
+
+def is_text(message: Message) -> bool:
+    """Return whether every text of a message, and of those in it, is UTF-8.
+
+    The protobuf library gives one that is not as bytes, and everything else here is built on text.
+    """
+    if isinstance(message, TensorProto):
+        # Its fields one by one: listing them would copy the weights.
+        entries = (*message.external_data, *message.metadata_props)
+        return _are_text((message.name, message.doc_string)) and all(map(is_text, entries))
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else (value,)
+        if field.type == field.TYPE_STRING and not _are_text(values):
+            return False
+        if field.type == field.TYPE_MESSAGE and not all(map(is_text, values)):
+            return False
+    return True
+
+
+def _are_text(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def problems(model: ModelProto, stored: Sequence[TensorProto]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from qsimc.diagnostics import Diagnostic, Report, Severity
 from qsimc.graph import Graph, Tensor
 from qsimc_onnx import external
-from qsimc_onnx.check import problems
+from qsimc_onnx.check import is_text, problems
 from qsimc_onnx.graph import read_graph
 from qsimc_onnx.protos import ONNX_DOMAINS, is_external, tensors
 
@@ -140,12 +140,15 @@ def _parse(content: bytes, path: str, report: Report) -> ModelProto | None:
     if not content or not (proto.ir_version or proto.HasField("graph")):
         report(_finding("Q0502", "not-onnx", f"`{path}` is not an ONNX model, or only a part of one", path))
         return None
+    if not is_text(proto):
+        report(_malformed("a text in it, such as a name, is not UTF-8", path))
+        return None
     return proto
 
 
 def _structure(proto: ModelProto, stored: Sequence[TensorProto], path: str) -> Iterator[Diagnostic]:
     for problem in islice(problems(proto, stored), _AT_MOST):
-        yield _finding("Q0505", "model-malformed", f"the model is malformed: {problem}", path)
+        yield _malformed(problem, path)
 
 
 def _data_files(stored: Sequence[TensorProto], path: str) -> Iterator[Diagnostic]:
@@ -180,6 +183,10 @@ def _already_quantized(node: NodeProto, path: str) -> Diagnostic:
         helps=("give the float model that it was made from",),
         path=path,
     )
+
+
+def _malformed(problem: str, path: str) -> Diagnostic:
+    return _finding("Q0505", "model-malformed", f"the model is malformed: {problem}", path)
 
 
 def _finding(code: str, name: str, message: str, path: str, helps: tuple[str, ...] = ()) -> Diagnostic:

@@ -13,6 +13,7 @@ from qsimc import formats
 from qsimc.cli import options
 from qsimc.cli.output import announce, colorful, product, show
 from qsimc.cli.status import OK
+from qsimc.render.text import printable
 
 if TYPE_CHECKING:
     from qsimc.pipeline.plan import Choices, Session
@@ -115,7 +116,8 @@ def why(
     announce(model)
     with _session(config, model, choices(**words), format) as made:
         try:
-            product(render(explain(made.plan, tensor, field)), None)
+            answer = render(explain(made.plan, tensor, field))
         except LookupError as error:
-            raise click.UsageError(str(error.args[0])) from error
+            raise click.UsageError(printable(str(error.args[0]))) from error
+        product("\n".join(map(printable, answer.split("\n"))), None)
     return OK

@@ -12,6 +12,9 @@ from qsimc.encodings.entry import EncodingsFile, Entry, Granularity, Layout, Sec
 CLOSE = 0.02
 """How far, in steps, a stated range may be from what scale and offset say: files hold rounded numbers."""
 
+_SMALLEST = 2.0**-126
+"""The smallest normal float32; runtimes take what is below it for zero."""
+
 _FLOAT32 = 2.0**-20
 """The same relative to the range, for numbers that were once float32."""
 
@@ -71,6 +74,8 @@ def _wrong_scale(entry: Entry) -> str | None:
             return f"a scale of `{entry.key}` is {scale}"
         if scale <= 0:
             return f"a scale of `{entry.key}` is {'zero' if scale == 0 else 'negative'}"
+        if scale < _SMALLEST:
+            return f"a scale of `{entry.key}` is {scale:g}, too small for a normal 32-bit float"
     return None
 
 

@@ -30,10 +30,17 @@ def source(stem: str) -> Source:
     return Source(f"{_FOLDER}{stem}.qsim", resources.read("specs", f"targets/{stem}.qsim"))
 
 
+MAX_BYTES = 64 * 2**20
+"""Largest file that is extended; as large as a configuration may be."""
+
+
 def beside(source_: Source, path: str) -> Source | None:
     """Return the file of a path relative to another file, or None if it cannot be read."""
     try:
         file = Path(source_.path).parent / path
+        # A pipe would block and a device never end: look before opening.
+        if not file.is_file() or file.stat().st_size > MAX_BYTES:
+            return None
         return Source(str(file), file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from posixpath import normpath
 
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, did_you_mean
 from qsimc.formats import builtin
@@ -22,12 +23,12 @@ def read(source: Source, report: Report) -> Config:
 
     Everything wrong with it is reported; what can be read is read.
     """
-    return _read(source, report, ())
+    return _read(source, report, (), [])
 
 
-def _read(source: Source, report: Report, within: tuple[str, ...]) -> Config:
-    """Read a file that those of the paths `within` extend."""
-    reader = _Reader(source, report, within)
+def _read(source: Source, report: Report, within: tuple[str, ...], extended: list[str]) -> Config:
+    """Read a file that those of the paths `within` extend, and add what it extends to `extended`."""
+    reader = _Reader(source, report, within, extended)
     for statement in qsim.parse(source, report).children:
         assert isinstance(statement, Tree)
         reader.statement(statement)
@@ -44,6 +45,14 @@ def _read(source: Source, report: Report, within: tuple[str, ...]) -> Config:
     )
 
 
+MAX_EXTENDED = 64
+"""Files that one file may extend, directly or not; a file that is extended twice counts twice."""
+
+MAX_SETTINGS = 100
+"""Settings up to which a `let` is put in its place; without an end to it, each `let` could double the one before."""
+
+_MAX_DIGITS = 400  # of one integer; the longest float64 needs 309, and int() is quadratic
+
 DIALECTS = ("onnx", *keymap.names())
 """Whose operator and option names a .qsim file can speak in."""
 
@@ -57,10 +66,11 @@ _WANTED = {
 
 
 class _Reader:
-    def __init__(self, source: Source, report: Report, within: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, report: Report, within: tuple[str, ...], extended: list[str]) -> None:
         self.source = source
         self.report = report
-        self.within = (*within, source.path)
+        self.within = (*within, normpath(source.path))
+        self.extended = extended
         self.dialect = "onnx"
         self.lets: dict[str, tuple[Setting, ...]] = {}
         self.options: list[Option] = []
@@ -136,10 +146,13 @@ class _Reader:
             source = builtin.beside(self.source, _unquoted(base.children[0]))
         if source is None:
             self.report(self._not_extended("there is no such file", base))
-        elif source.path in self.within:
+        elif normpath(source.path) in self.within:
             self.report(self._not_extended("the file extends itself", base))
+        elif len(self.extended) == MAX_EXTENDED:
+            self.report(self._not_extended(f"that would be more than {MAX_EXTENDED} files", base))
         else:
-            self._take_over(_read(source, self.report, self.within))
+            self.extended.append(source.path)
+            self._take_over(_read(source, self.report, self.within, self.extended))
 
     def _take_over(self, base: Config) -> None:
         self.dialect = base.dialect
@@ -217,7 +230,7 @@ class _Reader:
                 case "assignment":
                     settings += self._assignment(tree)
                 case _:
-                    settings += self._reference(tree)
+                    settings += self._reference(tree, room=MAX_SETTINGS - len(settings))
         return tuple(settings)
 
     def _flag(self, tree: Tree) -> tuple[Setting, ...]:
@@ -253,8 +266,12 @@ class _Reader:
             return ()
         return (Setting(word, decoded, span),)
 
-    def _reference(self, tree: Tree) -> tuple[Setting, ...]:
+    def _reference(self, tree: Tree, room: int) -> tuple[Setting, ...]:
         name = str(tree.children[0])
+        if name in self.lets and len(self.lets[name]) > room:
+            message = f"`@{name}` makes these more than {MAX_SETTINGS} settings"
+            self.report(self._bad_value(message, self._span(tree)))
+            return ()
         if name in self.lets:
             return self.lets[name]
         near = did_you_mean(name, tuple(self.lets))
@@ -362,9 +379,9 @@ def _names(roles: Child) -> tuple[str, ...]:
 
 
 def _unquoted(token: Child) -> str:
-    return str(json.loads(str(token)))
+    return str(json.loads(str(token), strict=False))  # a tab may stand for itself
 
 
 def _number(token: Child) -> int | float:
     text = str(token)
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    return int(text) if len(text) <= _MAX_DIGITS and text.lstrip("-").isdigit() else float(text)

@@ -35,7 +35,7 @@ def _annotation(d: Diagnostic) -> str:
 def _escaped(text: str, more: str) -> str:
     for char in "%\r\n" + more:
         text = text.replace(char, f"%{ord(char):02X}")
-    return text
+    return printable(text)
 
 
 def gitlab(findings: Sequence[Diagnostic]) -> str:

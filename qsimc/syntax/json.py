@@ -272,7 +272,7 @@ class _Parser:
             raise _StopError(self._syntax(f"a number of {len(raw)} characters is not meant", span))
         value: int | float = int(raw) if raw.lstrip("-").isdigit() else float(raw)
         if isinstance(value, int) and not -(2**63) <= value < 2**64:
-            value = float(value)
+            value = float(raw)  # of the text: that of a longer integer than a float holds is infinite
         if not math.isfinite(value):
             self.report(self._not_finite(raw, span))
         return Scalar(value, span)

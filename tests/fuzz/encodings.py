@@ -1,0 +1,23 @@
+"""Fuzz the readers of encodings files: what lint accepts converts to every form, or says why not."""
+
+from __future__ import annotations
+
+import json
+
+from qsimc.diagnostics import InputError, Severity
+from qsimc.pipeline.encodings import TARGETS, convert, lint
+from tests.fuzz.files import shown, written
+
+
+def fuzz_one(data: bytes) -> None:
+    """Lint bytes as an encodings file and convert what is sound."""
+    path = written(data, "input.encodings")
+    findings = lint(path)
+    shown(findings)
+    if any(d.severity is Severity.ERROR for d in findings):
+        return
+    for form in TARGETS:
+        try:
+            json.loads(convert(path, form).text)
+        except InputError as error:
+            shown(error.findings)

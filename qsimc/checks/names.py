@@ -19,15 +19,20 @@ PARAMS = ("weight", "bias", "weight_r", "running_mean", "running_var")
 ROLES = ("input", "output", "act", "param", *PARAMS)
 HARDWARE = ("V66", "V68", "V69", "V73", "V75", "V79", "V81", "V85")
 
+_SUGGESTED = 100
+"""Unknown operators for which the nearest one is looked up; a file with more of them is no slip of the pen."""
+
 
 def check(config: Config, report: Report) -> None:
     """Report names that no operator, parameter, chip or pass has."""
     vitis = config.dialect == "vitis"
     known = operators.names("vitis") if vitis else (*operators.names("onnx"), *operators.names("aimet_torch"))
-    for name, span in _operators(config):
-        # vai_q_pytorch looks at what follows the last dot: `torch.nn.Conv2d` is `Conv2d`.
-        if (name.rpartition(".")[2] if vitis else name) not in known:
-            report(_unknown("Q0206", "unknown-operator", f"no operator is called `{name}`", name, span, known))
+    # vai_q_pytorch looks at what follows the last dot: `torch.nn.Conv2d` is `Conv2d`.
+    names = set(known)
+    unknown = [(n, span) for n, span in _operators(config) if (n.rpartition(".")[2] if vitis else n) not in names]
+    for place, (name, span) in enumerate(unknown):
+        among = known if place < _SUGGESTED else ()
+        report(_unknown("Q0206", "unknown-operator", f"no operator is called `{name}`", name, span, among))
     for rule in config.rules:
         for clause in rule.clauses:
             for role in clause.roles:

@@ -170,6 +170,15 @@ def test_s2_settings_do_not_double_with_each_let(count: int, tmp_path: Path) -> 
     assert set(codes(found)) == {"Q0202"}
 
 
+def test_s2_the_nearest_names_of_thousands_are_not_looked_up(tmp_path: Path) -> None:
+    operators = {f"Convo{i}": {"is_output_quantized": "True"} for i in range(3000)}
+    config = {"defaults": {"ops": {}, "params": {}}, "params": {}, "op_type": operators}
+    config |= {"supergroups": [], "model_input": {}, "model_output": {}}
+    found = [d for d in check(put(tmp_path, "c.json", json.dumps(config))) if d.code == "Q0206"]
+    assert len(found) == 3000
+    assert sum(bool(d.helps) for d in found) == 100
+
+
 def test_s2_a_long_integer_is_no_bug_of_ours(tmp_path: Path) -> None:
     path = put(tmp_path, "c.qsim", "*: bits=" + "9" * 100_000 + "\n")
     assert codes(check(path)) == ["Q0202"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.ir.config import Config, Setting
-from qsimc.ir.select import AnyOf, OpType, Selector
+from qsimc.ir.select import OpType, alternatives
 from qsimc.spec import operators
 from qsimc.spec.ops import operators as operators_with_facts
 
@@ -42,16 +42,7 @@ def _per_channel(config: Config) -> Iterator[tuple[str, Setting]]:
                     and setting.value
                     and not _ACTIVATIONS.issuperset(clause.roles or "*")
                 ):
-                    yield from ((name, setting) for name in _types(rule.selector))
-
-
-def _types(selector: Selector) -> Iterator[str]:
-    match selector:
-        case OpType(name):
-            yield name
-        case AnyOf(choices):
-            for choice in choices:
-                yield from _types(choice)
+                    yield from ((s.name, setting) for s in alternatives(rule.selector) if isinstance(s, OpType))
 
 
 def _nothing(name: str, setting: Setting) -> Diagnostic:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.ir.config import Clause, Config, Option, Rule, Setting, show_rule, show_value
-from qsimc.ir.select import AnyOf, Chain, Selector, show
+from qsimc.ir.select import Chain, Selector, alternatives, show
 from qsimc.source import Span
 
 _Key: TypeAlias = tuple[Selector, str, str]
@@ -106,14 +106,8 @@ def _disputed(word: _Word, beaten: Iterable[_Key], deciding: Mapping[_Key, _Word
 
 
 def _subjects(selector: Selector) -> Iterator[Selector]:
-    match selector:
-        case AnyOf(choices):
-            for choice in choices:
-                yield from _subjects(choice)
-        case Chain():
-            return  # Q0306
-        case _:
-            yield selector
+    """Yield what a rule is about; of chains there are no rules (Q0306)."""
+    return (subject for subject in alternatives(selector) if not isinstance(subject, Chain))
 
 
 # ── diagnostics ──────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ _SUGGESTED = 100
 def check(config: Config, report: Report) -> None:
     """Report names that no operator, parameter, chip or pass has."""
     vitis = config.dialect == "vitis"
-    known = operators.names("vitis") if vitis else (*operators.names("onnx"), *operators.names("aimet_torch"))
+    known = known_operators(config.dialect)
     # vai_q_pytorch looks at what follows the last dot: `torch.nn.Conv2d` is `Conv2d`.
     names = set(known)
     unknown = [(n, span) for n, span in _operators(config) if (n.rpartition(".")[2] if vitis else n) not in names]
@@ -42,6 +42,13 @@ def check(config: Config, report: Report) -> None:
     if config.dialect.startswith("aimet"):
         _hardware(config, report)
         _passes(config, report)
+
+
+def known_operators(dialect: str) -> tuple[str, ...]:
+    """Return the operator types that a dialect has words for."""
+    if dialect == "vitis":
+        return operators.names("vitis")
+    return (*operators.names("onnx"), *operators.names("aimet_torch"))
 
 
 def _operators(config: Config) -> Iterator[tuple[str, Span]]:

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from qsimc.checks.names import PARAMS
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.ir.config import Clause, Config, Rule, Setting, Value, show_rule
-from qsimc.ir.select import AnyOf, Everything, OpType, Selector
+from qsimc.ir.select import Everything, OpType, Selector, alternatives
 from qsimc.spec.ops import operators
 
-_PARAMS = ("weight", "bias", "weight_r", "running_mean", "running_var")
 _ACTS = ("input", "output")
-_MEMBERS: Mapping[str, tuple[str, ...]] = {"": (*_ACTS, *_PARAMS), "act": _ACTS, "param": _PARAMS} | {
-    role: (role,) for role in (*_ACTS, *_PARAMS)
+_MEMBERS: Mapping[str, tuple[str, ...]] = {"": (*_ACTS, *PARAMS), "act": _ACTS, "param": PARAMS} | {
+    role: (role,) for role in (*_ACTS, *PARAMS)
 }
-_GROUP = dict.fromkeys(_ACTS, "act") | dict.fromkeys(_PARAMS, "param")
+_GROUP = dict.fromkeys(_ACTS, "act") | dict.fromkeys(PARAMS, "param")
 _NOT_COMPARED = frozenset({"kernels", "range", "type"})
 """`kernels` is about precisions (Q0305); a fixed range also decides the symmetry, and a type the width."""
 
@@ -88,14 +88,9 @@ def _sorted_out(config: Config) -> _Said:
 
 
 def _names(selector: Selector) -> Iterator[str]:
-    match selector:
-        case Everything():
-            yield ""
-        case OpType(name):
-            yield name
-        case AnyOf(choices):
-            for choice in choices:
-                yield from _names(choice)
+    for subject in alternatives(selector):
+        if isinstance(subject, Everything | OpType):
+            yield subject.name if isinstance(subject, OpType) else ""
 
 
 def _groups(role: str) -> tuple[str, ...]:

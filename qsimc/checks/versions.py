@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.ir.config import Config, Fusion
-from qsimc.ir.select import AnyOf, OpType, Selector
+from qsimc.ir.select import OpType, Selector, alternatives
 
 _LABELS = 3
 
@@ -58,10 +58,4 @@ def _meet(one: Selector, other: Selector) -> bool:
 
 
 def _names(selector: Selector) -> set[str]:
-    match selector:
-        case OpType(name):
-            return {name}
-        case AnyOf(choices):
-            return set().union(*map(_names, choices))
-        case _:
-            return set()
+    return {subject.name for subject in alternatives(selector) if isinstance(subject, OpType)}

@@ -73,6 +73,18 @@ def show(selector: Selector) -> str:
             return " -> ".join(map(show, steps))
 
 
+def alternatives(selector: Selector) -> Iterator[Selector]:
+    """Yield the selectors that a set holds, one by one; any other selector by itself, a chain of one as its step."""
+    match selector:
+        case AnyOf(choices):
+            for choice in choices:
+                yield from alternatives(choice)
+        case Chain((only,)):
+            yield from alternatives(only)
+        case _:
+            yield selector
+
+
 def chains(selector: Selector) -> Iterator[tuple[str, ...]]:
     """Yield the chains of operator names that a selector means, sets expanded in order."""
     match selector:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qsimc.checks.names import HARDWARE, PARAMS
-from qsimc.spec import fields, keymap, operators
+from qsimc.checks.names import HARDWARE, PARAMS, known_operators
+from qsimc.spec import fields, keymap
 from qsimc.spec.keymap import KeyTable, Place, Row
 from qsimc.spec.ops import operators as operators_with_facts
 
@@ -48,7 +48,7 @@ def keys(table: KeyTable, place: Place, rest: tuple[str, ...]) -> tuple[str, ...
     """Return the keys that may stand in an object, in the order of the table."""
     if place.row is not None:
         return _INNER_KEYS.get((_codec(place.row), *rest), ())
-    captured = {"<op>": operator_names(table), "<param>": PARAMS}
+    captured = {"<op>": known_operators(table.dialect), "<param>": PARAMS}
     return (*place.literal, *(captured.get(place.capture[0], ()) if place.capture else ()))
 
 
@@ -60,13 +60,6 @@ def values(table: KeyTable, place: Place, rest: tuple[str, ...]) -> tuple[str, .
     if rest == ("[]",) and row.codec in ("kinds", "chain", "texts"):
         return _items(table, row)
     return _INNER_VALUES.get((_codec(row), *rest), ()) if rest else _scalars(table, row)
-
-
-def operator_names(table: KeyTable) -> tuple[str, ...]:
-    """Return the operator types that the vendor knows."""
-    if table.dialect == "vitis":
-        return operators.names("vitis")
-    return (*operators.names("onnx"), *operators.names("aimet_torch"))
 
 
 def described(table: KeyTable, place: Place, key: str) -> str:
@@ -92,7 +85,7 @@ def _codec(row: Row) -> str:
 
 def _items(table: KeyTable, row: Row) -> tuple[str, ...]:
     passes = operators_with_facts().graph_passes if row.field == "supergroup_passes" else ()
-    return _quoted({"kinds": table.roles, "chain": operator_names(table), "texts": passes}[row.codec])
+    return _quoted({"kinds": table.roles, "chain": known_operators(table.dialect), "texts": passes}[row.codec])
 
 
 def _scalars(table: KeyTable, row: Row) -> tuple[str, ...]:
@@ -105,7 +98,7 @@ def _scalars(table: KeyTable, row: Row) -> tuple[str, ...]:
     if row.field == "hw_version":
         return _quoted(HARDWARE)
     if (row.where, row.field) == ("entry", "op_type"):
-        return _quoted(operator_names(table))
+        return _quoted(known_operators(table.dialect))
     return _quoted(table.words.get(row.codec, ()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
@@ -56,12 +55,14 @@ def check_all(files: Sequence[Input], request: Request, *, jobs: int | None = No
     Raises:
         LookupError: a format or target is unknown.
     """
-    for target in {request.target, *(file.settings.target for file in files)} - {None}:
-        targets.load(str(target))
+    require_targets(files, request)
     jobs = jobs or (_processors() if len(files) >= PAYS_FROM and request.model is None else 1)
     if jobs == 1:
         results = _check_some(files, request)
     else:
+        # Imported here: one file, the usual case, needs none of it.
+        from concurrent.futures import ProcessPoolExecutor
+
         # Neighbours take about the same time; a share of every part of the list evens out what each process does.
         shares = [files[start::jobs] for start in range(jobs)]
         with ProcessPoolExecutor(jobs) as pool:
@@ -69,6 +70,16 @@ def check_all(files: Sequence[Input], request: Request, *, jobs: int | None = No
         results = [done[index % jobs][index // jobs] for index in range(len(files))]
     skipped = tuple(file.reference for file, found in zip(files, results, strict=True) if found is None)
     return Checked(tuple(chain.from_iterable(found for found in results if found is not None)), skipped)
+
+
+def require_targets(files: Sequence[Input], request: Request) -> None:
+    """Make sure that every target exists that files are checked against.
+
+    Raises:
+        LookupError: one does not.
+    """
+    for target in {request.target, *(file.settings.target for file in files)} - {None}:
+        targets.load(str(target))
 
 
 def _check_some(files: Sequence[Input], request: Request) -> list[list[Diagnostic] | None]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from qsimc.diagnostics import Diagnostic
 from qsimc.fixes import fix_text
 from qsimc.outputs import write_atomic
-from qsimc.pipeline.batch import Request, check_text, passes_over
+from qsimc.pipeline.batch import Request, check_text, passes_over, require_targets
 from qsimc.pipeline.inputs import Input
 from qsimc.reading import read_source
 from qsimc.source import Source
@@ -28,8 +28,13 @@ class FixedFile:
     mark: bool
 
 
-def fixed(files: Iterable[Input], request: Request) -> Iterator[FixedFile]:
-    """Yield the files that safe fixes change; ignored findings are left alone, built-in names and stdin too."""
+def fixed(files: Sequence[Input], request: Request) -> Iterator[FixedFile]:
+    """Yield the files that safe fixes change; ignored findings are left alone, built-in names and stdin too.
+
+    Raises:
+        LookupError: a target is unknown; no file has been yielded then.
+    """
+    require_targets(files, request)
     for file in files:
         if not Path(file.reference).is_file():
             continue

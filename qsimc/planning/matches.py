@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, did_you_mean
 from qsimc.graph import Graph
 from qsimc.ir.config import Config
-from qsimc.ir.select import AnyOf, Chain, NodeName, OpType, Selector, show
+from qsimc.ir.select import NodeName, OpType, Selector, alternatives, show
 from qsimc.planning.fuse import fuse
 from qsimc.planning.words import compile_words
 from qsimc.source import Span
 
 _LISTED = 12
 _LABELS = 3
+_SUGGESTED = 20
+"""Missing nodes for which the nearest name is looked up, among all of the model's."""
 
 
 def report_missing_nodes(config: Config, graph: Graph, report: Report) -> None:
     """Report names of nodes, and patterns of such names, that no node of a model has."""
-    names = [node.name for node in graph.nodes]
-    for rule in config.rules:
-        for selector in _simple(rule.selector):
-            if isinstance(selector, NodeName) and not _named(selector, names):
-                report(_missing(selector, rule.subject or rule.span, names))
+    asked = [(s, rule) for rule in config.rules for s in _simple(rule.selector) if isinstance(s, NodeName)]
+    names = Counter(node.name for node in graph.nodes) if asked else Counter[str]()
+    missing = [(selector, rule.subject or rule.span) for selector, rule in asked if not _named(selector, names)]
+    for place, (selector, span) in enumerate(missing):
+        report(_missing(selector, span, tuple(names) if place < _SUGGESTED else ()))
 
 
 def report_counts(config: Config, graph: Graph, report: Report) -> None:
@@ -34,11 +36,11 @@ def report_counts(config: Config, graph: Graph, report: Report) -> None:
     """
     graph = fuse(graph, compile_words(config).pass_names).graph
     operators = Counter(node.op for node in graph.nodes)
-    names = [node.name for node in graph.nodes]
+    names = Counter(node.name for node in graph.nodes)
     found: dict[str, int] = {}
     empty: list[Label] = []
     for rule in config.rules:
-        shown, simple = show(rule.selector), list(_simple(rule.selector))
+        shown, simple = show(rule.selector), _simple(rule.selector)
         if not simple or shown in found or rule.span.source != config.source:
             continue
         found[shown] = sum(operators[s.name] if isinstance(s, OpType) else _named(s, names) for s in simple)
@@ -62,24 +64,17 @@ def report_counts(config: Config, graph: Graph, report: Report) -> None:
     )
 
 
-def _simple(selector: Selector) -> Iterator[OpType | NodeName]:
-    match selector:
-        case OpType() | NodeName():
-            yield selector
-        case AnyOf(choices):
-            for choice in choices:
-                yield from _simple(choice)
-        case Chain((only,)):
-            yield from _simple(only)
+def _simple(selector: Selector) -> list[OpType | NodeName]:
+    return [s for s in alternatives(selector) if isinstance(s, OpType | NodeName)]
 
 
-def _named(selector: NodeName, names: list[str]) -> int:
+def _named(selector: NodeName, names: Mapping[str, int]) -> int:
     if selector.glob:
-        return sum(fnmatchcase(name, selector.pattern) for name in names)
-    return names.count(selector.pattern)
+        return sum(count for name, count in names.items() if fnmatchcase(name, selector.pattern))
+    return names.get(selector.pattern, 0)
 
 
-def _missing(selector: NodeName, span: Span, names: list[str]) -> Diagnostic:
+def _missing(selector: NodeName, span: Span, names: Sequence[str]) -> Diagnostic:
     near = None if selector.glob else did_you_mean(selector.pattern, names)
     at = span.text.find(selector.pattern)
     quoted = Span(span.source, span.start + at, span.start + at + len(selector.pattern)) if at >= 0 else span

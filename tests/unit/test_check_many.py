@@ -349,3 +349,11 @@ def test_many_alike_are_counted(run: Run) -> None:
 def test_settings_can_be_read_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the settings"):
         settings.read(tmp_path / "none.toml")
+
+
+def test_an_unknown_target_is_refused_before_any_file_is_fixed(run: Run) -> None:
+    put({"a.json": LOWER})
+    status, _, err = run("a.json", "--fix", "--target", "nope")
+    assert status == 2
+    assert "no target `nope`" in err
+    assert Path("a.json").read_text(encoding="utf-8") == LOWER

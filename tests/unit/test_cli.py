@@ -408,7 +408,7 @@ def test_misuse_exits_2_with_usage(run: Run, arguments: list[str]) -> None:
 def test_check_imports_nothing_heavy() -> None:
     script = (
         "import sys; from qsimc.cli import run; run(['check', sys.argv[1]]);"
-        "heavy = {'torch', 'onnx', 'onnx_ir', 'numpy', 'jinja2', 'onnxruntime'} & set(sys.modules);"
+        "heavy = {'torch', 'onnx', 'onnx_ir', 'numpy', 'jinja2', 'onnxruntime', 'multiprocessing'} & set(sys.modules);"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     for config in (CONFIG, "aimet:default"):

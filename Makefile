@@ -12,8 +12,9 @@ help:  ## list the targets
 demo: .venv/.run  ## quantize a trained digits classifier and show what it costs
 	$(BIN)/python demo/run.py
 
-test: .venv/.dev lint types imports  ## everything: linters, types, layers, all tests
+test: .venv/.dev lint types imports  ## everything: linters, types, layers, all tests, a minute of fuzzing
 	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m tests.fuzz.run --seconds 15
 
 check: .venv/.dev lint types imports fast  ## the loop while working: under two minutes
 
@@ -39,6 +40,7 @@ fuzz: .venv/.dev  ## look for inputs that bring a reader down (twenty minutes)
 conformance:  ## real models out of packages, and AIMET itself beside us, in environments of their own (minutes)
 	$(PYTHON) tests/conformance/run.py
 	$(PYTHON) tests/conformance/aimet/run.py
+	$(PYTHON) tests/conformance/formats/run.py
 
 clean:  ## remove what make made
 	rm -rf .venv demo/out .conformance

@@ -1,4 +1,4 @@
-"""The keys and values that may stand where the cursor is, in a vendor's JSON."""
+"""What may stand where the cursor is: keys and values in a vendor's JSON, words in .qsim."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 
 from lsprotocol import types
 
-from qsimc.lsp import vocabulary
+from qsimc.lsp import choices, statements, vocabulary
+from qsimc.lsp.choices import Choice
 from qsimc.lsp.cursor import Cursor, locate
 from qsimc.lsp.positions import View, extent, offset
 from qsimc.spec import keymap
@@ -16,8 +17,33 @@ _COLON = re.compile(r"\s*:")
 
 
 def completions(view: View, place: types.Position) -> list[types.CompletionItem]:
-    """Return the keys or values that may stand at a place."""
-    cursor = locate(view.text, offset(view, place))
+    """Return what may stand at a place."""
+    return (_words if choices.is_qsim(view) else _json)(view, offset(view, place))
+
+
+def _words(view: View, at: int) -> list[types.CompletionItem]:
+    """Return the words of .qsim that may stand at an offset."""
+    place = statements.locate(view.text, at)
+    if place is None or place.word.kind == "string":
+        return []
+    return [_word(choice, n, place.word, view) for n, choice in enumerate(choices.choices(view, place))]
+
+
+def _word(choice: Choice, order: int, typed: statements.Word, view: View) -> types.CompletionItem:
+    then = "" if view.text[typed.end :].lstrip(" \t").startswith(choice.then.strip()) else choice.then
+    return types.CompletionItem(
+        label=choice.label,
+        kind=choice.kind,
+        documentation=_markdown(choice.doc) if choice.doc else None,
+        sort_text=f"{order:04}",
+        filter_text=choice.label.strip("[]"),
+        text_edit=types.TextEdit(extent(view, typed.start, typed.end), f"{choice.label}{then}"),
+    )
+
+
+def _json(view: View, at: int) -> list[types.CompletionItem]:
+    """Return the keys or values of JSON that may stand at an offset."""
+    cursor = locate(view.text, at)
     if cursor is None:
         return []
     table = vocabulary.table_of(cursor.top)

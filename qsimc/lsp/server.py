@@ -7,6 +7,7 @@ from pygls.lsp.server import LanguageServer
 
 from qsimc.lsp import findings
 from qsimc.lsp.completion import completions
+from qsimc.lsp.definition import definition
 from qsimc.lsp.hover import hover
 from qsimc.lsp.positions import View
 from qsimc.version import VERSION
@@ -19,7 +20,8 @@ def language_server() -> LanguageServer:
     server.feature(types.TEXT_DOCUMENT_DID_CHANGE)(_changed)
     server.feature(types.TEXT_DOCUMENT_DID_CLOSE)(_closed)
     server.feature(types.TEXT_DOCUMENT_HOVER)(_hover)
-    server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=['"']))(_completions)
+    server.feature(types.TEXT_DOCUMENT_DEFINITION)(_definition)
+    server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=[*'"@[=']))(_completions)
     server.feature(
         types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=[types.CodeActionKind.QuickFix])
     )(_actions)
@@ -41,6 +43,10 @@ def _closed(server: LanguageServer, params: types.DidCloseTextDocumentParams) ->
 
 def _hover(server: LanguageServer, params: types.HoverParams) -> types.Hover | None:
     return hover(_view(server, params.text_document.uri), params.position)
+
+
+def _definition(server: LanguageServer, params: types.DefinitionParams) -> list[types.Location]:
+    return definition(_view(server, params.text_document.uri), params.position)
 
 
 def _completions(server: LanguageServer, params: types.CompletionParams) -> list[types.CompletionItem]:

@@ -62,6 +62,20 @@ def values(table: KeyTable, place: Place, rest: tuple[str, ...]) -> tuple[str, .
     return _INNER_VALUES.get((_codec(row), *rest), ()) if rest else _scalars(table, row)
 
 
+def options(table: KeyTable) -> dict[str, Row]:
+    """Return the rows of the options that a .qsim file of the table's dialect can set, by their names."""
+    return {row.field: row for row in keymap.rows(table.root) if row.where == "option"}
+
+
+def option_values(table: KeyTable, name: str) -> tuple[str, ...]:
+    """Return the values, as .qsim, that an option can have, or that its set can hold; none where there is no end."""
+    row = options(table).get(name)
+    if row is None:
+        return ()
+    found = _items(table, row) if row.codec == "texts" else _scalars(table, row)
+    return tuple(value.strip('"') for value in found)
+
+
 def described(table: KeyTable, place: Place, key: str) -> str:
     """Return what a key is, as Markdown."""
     if place.row is None:

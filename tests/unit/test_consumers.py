@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import attr
 import junitparser
 import pytest
 import sarif_om
+from jsonschema import Draft202012Validator
 from sarif import loader
 
 from qsimc import cli
@@ -22,6 +24,9 @@ CONFIGS = {
     "odd.json": '{"defaults": {"ops": {}, "params": {}}, "params": {}, "op_type": {"ReLU": {}}, "supergroups": [],'
     ' "model_input": {}, "model_output": {}, "quantisers": {}}',
     "broken.json": "{",
+    # the same finding twice
+    "twice.qsim": "Conv: symetric\nGemm: symetric\n",
+    "below/bare.json": '{"defaults" {}}',
 }
 
 # The key of an object in SARIF, and what SARIF's schema calls such an object.
@@ -59,6 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of configurations with something wrong in each."""
     made = tmp_path_factory.mktemp("configs")
     for name, text in CONFIGS.items():
+        (made / name).parent.mkdir(exist_ok=True)
         (made / name).write_text(text, encoding="utf-8")
     return made
 
@@ -165,16 +171,68 @@ def test_junitparser_reads_every_finding_as_a_failure(configs: list[str], folder
 # ── GitLab ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_gitlab_gets_the_fields_that_it_documents(configs: list[str], folder: Path) -> None:
-    entries = json.loads(report("gitlab", configs, folder).read_text())
-    assert len(entries) == len(findings(configs, folder))
-    for entry in entries:
-        assert all(isinstance(entry[key], str) for key in ("description", "check_name", "fingerprint"))
-        assert entry["severity"] in ("info", "minor", "major", "critical", "blocker")
-        assert isinstance(entry["location"]["path"], str)
-        assert entry["location"]["lines"]["begin"] >= 1
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    path = Path(__file__).resolve().parents[1] / "data" / "gitlab_code_quality.schema.json"
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(read)
+    return read
+
+
+@pytest.fixture
+def repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of configurations, as a CI job stands in it."""
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("spelled", ["{name}", "./{name}", "below/../{name}", "{folder}/{name}"])
+def test_gitlab_gets_what_it_documents(spelled: str, repository: Path, schema: dict[str, Any]) -> None:
+    configs = [spelled.format(name=name, folder=repository) for name in (*CONFIGS, "missing.json")]
+    said = report("gitlab", configs, repository).read_bytes()
+    entries = json.loads(said)
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(entries)] == []
+    assert len(entries) == len(findings(configs, repository))
+    assert {entry["location"]["path"] for entry in entries} == {*CONFIGS, "missing.json"}
+    assert not said.startswith(codecs.BOM_UTF8), "GitLab refuses a report with a byte order mark"
+
+
+def test_gitlab_gets_an_empty_report_where_nothing_is_wrong(folder: Path) -> None:
+    assert json.loads(report("gitlab", ["aimet:default"], folder).read_text()) == []
 
 
 def test_gitlab_can_tell_findings_apart(configs: list[str], folder: Path) -> None:
     entries = json.loads(report("gitlab", configs, folder).read_text())
     assert len({entry["fingerprint"] for entry in entries}) == len(entries)
+
+
+def test_gitlab_knows_a_finding_again_in_a_file_that_has_grown(repository: Path) -> None:
+    path = repository / "grown.qsim"
+    marks = []
+    for text in ("Conv: symetric\n", "# one line more\n\nConv: symetric\n"):
+        path.write_text(text, encoding="utf-8")
+        (entry,) = json.loads(report("gitlab", [path.name], repository).read_text())
+        marks.append(entry["fingerprint"])
+    assert marks[0] == marks[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("severity", "error"),
+        ("fingerprint", 1),
+        ("check_name", None),
+        ("location", {"path": "a.json"}),
+        ("location", {"path": "./a.json", "lines": {"begin": 1}}),
+        ("location", {"path": "/a.json", "lines": {"begin": 1}}),
+        ("location", {"path": "a.json", "lines": {"begin": 0}}),
+        ("location", {"path": "a.json", "positions": {"begin": {"column": 1}}}),
+    ],
+)
+def test_the_schema_refuses_what_gitlab_does_not_document(key: str, wrong: object, schema: dict[str, Any]) -> None:
+    location = {"path": "a.json", "positions": {"begin": {"line": 1}}}
+    entry = {"description": "a", "check_name": "b", "fingerprint": "c", "severity": "info", "location": location}
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid([entry])
+    assert not validator.is_valid([{**entry, key: wrong}])
+    assert not validator.is_valid([{other: value for other, value in entry.items() if other != key}])

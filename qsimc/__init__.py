@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qsimc.pipeline.check import read as read
     from qsimc.pipeline.plan import plan as plan
     from qsimc.pipeline.quantize import quantize as quantize
+    from qsimc.pipeline.translate import translate as translate
 
 __version__ = VERSION
 
@@ -32,9 +33,12 @@ _HOME = {
     "plan": "qsimc.pipeline.plan",
     "quantize": "qsimc.pipeline.quantize",
     "read": "qsimc.pipeline.check",
+    "translate": "qsimc.pipeline.translate",
 }
 
-__all__ = ["ConfigError", "InputError", "QuantSpec", "__version__", "check", "encode", "plan", "quantize", "read"]
+__all__ = [
+    "ConfigError", "InputError", "QuantSpec", "__version__", "check", "encode", "plan", "quantize", "read", "translate",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

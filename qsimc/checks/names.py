@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, Vendor, did_you_mean
 from qsimc.ir.config import Config
-from qsimc.ir.select import AnyOf, Chain, OpType, Selector
+from qsimc.ir.select import NO_TENSOR, AnyOf, Chain, OpType, Selector
 from qsimc.source import Span
 from qsimc.spec import operators
 from qsimc.spec.ops import operators as operators_with_facts
 
 PARAMS = ("weight", "bias", "weight_r", "running_mean", "running_var")
-ROLES = ("input", "output", "act", "param", *PARAMS)
+ROLES = ("input", "output", "act", "param", *NO_TENSOR, *PARAMS)
 HARDWARE = ("V66", "V68", "V69", "V73", "V75", "V79", "V81", "V85")
 
 _SUGGESTED = 100

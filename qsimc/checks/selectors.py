@@ -1,4 +1,4 @@
-"""Selectors that nothing applies yet: saying so beats a rule that is silently missed."""
+"""Selectors that nothing applies: saying so beats a rule that is silently missed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from qsimc.ir.select import AnyOf, Chain, Selector, show
 
 
 def check(config: Config, report: Report) -> None:
-    """Report rules about chains of operators: only `fuse` matches chains."""
-    for rule in config.rules:
+    """Report rules about chains of operators in a dialect whose layers are matched one by one."""
+    for rule in config.rules if config.dialect == "vitis" else ():
         if _has_chain(rule.selector):
             report(
                 Diagnostic(
@@ -18,8 +18,8 @@ def check(config: Config, report: Report) -> None:
                     severity=Severity.ERROR,
                     message=f"a rule cannot speak of the chain `{show(rule.selector)}`",
                     labels=(Label(rule.span),),
-                    notes=("AIMET has no such rules, and no tensor would be changed by this one",),
-                    helps=("speak of the last operator, or of nodes by name; `fuse` takes chains",),
+                    notes=("to Vitis AI rules are about layers by type or by name; no tensor would be changed",),
+                    helps=("speak of the last operator, or of nodes by name",),
                 )
             )
 

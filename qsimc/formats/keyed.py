@@ -9,7 +9,7 @@ from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, Ve
 from qsimc.formats.codecs import CODECS
 from qsimc.formats.decoded import Problem
 from qsimc.ir.config import Clause, Config, Fusion, Option, Rule, Setting, Value
-from qsimc.ir.select import Boundary, Chain, Everything, NodeName, OpType, Selector
+from qsimc.ir.select import NO_TENSOR, Boundary, Chain, Everything, NodeName, OpType, Selector, param_role
 from qsimc.source import Source, Span
 from qsimc.spec.keymap import KeyTable, Place, Row
 from qsimc.syntax.json import Array, Json, Member, Object, Scalar, kind
@@ -26,7 +26,7 @@ class _Draft:
 
     def add(self, roles: tuple[str, ...], setting: Setting, span: Span) -> None:
         """Add a setting to the clause of those roles; a new clause begins at `span`."""
-        if self.clauses and self.clauses[-1][0] == roles:
+        if self.clauses and self.clauses[-1][0] == roles and self.clauses[-1][1]:
             self.clauses[-1][1].append(setting)
         else:
             self.clauses.append((roles, [setting], span))
@@ -81,6 +81,8 @@ class _Reader:
             if not isinstance(value, Array):
                 self._wrong_section(place, value, pointer, "an array", "array")
                 return
+            if not value.items and place.empty:
+                self.options.append(Option(place.path, (), value.span))
             for index, item in enumerate(value.items):
                 self.walk(place.items, item, f"{pointer}/{index}", self._entry(place.items, item) or draft, captured)
         elif not isinstance(value, Object):
@@ -91,8 +93,9 @@ class _Reader:
     def _object(
         self, place: Place, value: Object, pointer: str, draft: _Draft | None, captured: Mapping[str, Member]
     ) -> None:
-        if draft is not None and place.role and not value.members:
-            draft.add_empty((place.role,), value.span)
+        if draft is not None and place.empty and not value.members:
+            named = (param_role(captured[role].key) if role in captured else role for role in place.empty)
+            draft.add_empty(() if place.empty == ("*",) else tuple(named), value.span)
         # Of equal keys the last one counts, as for every vendor's json.load; the parser has reported it.
         last = {member.key: member for member in value.members}
         if missing := [key for key in place.required if key not in last]:
@@ -159,14 +162,14 @@ class _Reader:
                 return
             setting = Setting(row.field, decoded.value, value.span, pointer)
             if named := captured.get(row.role):
-                draft.add((named.key,), setting, named.key_span)
+                draft.add((param_role(named.key),), setting, named.key_span)
             else:
                 draft.add((row.role,) if row.role else (), setting, value.span)
 
     def _kinds(self, draft: _Draft, roles: Value, span: Span, pointer: str) -> None:
-        """Switch on the tensors of a list."""
+        """Switch on the tensors of a list, which may be empty."""
         assert isinstance(roles, tuple)
-        draft.add(tuple(map(str, roles)), Setting("enabled", True, span, pointer), span)
+        draft.add(tuple(map(str, roles)) or NO_TENSOR, Setting("enabled", True, span, pointer), span)
 
     def _target(self, device: str, span: Span, pointer: str) -> None:
         if device in self.table.devices:

@@ -1,4 +1,4 @@
-"""Read Vitis AI configurations: the key table's reading, made to mean what the file means.
+"""Read Vitis AI configurations, and say what rules of that dialect mean.
 
 What is particular: a list of tensors says which ones the settings beside it are about; of two entries with one name
 the later takes the other's place; and the program stops at its first complaint, which every finding is paired with.
@@ -6,14 +6,14 @@ the later takes the other's place; and the program stops at its first complaint,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity, Vendor
 from qsimc.formats import keyed
 from qsimc.formats.vitis_program import Complaint, complaints
 from qsimc.ir.config import Clause, Config, Rule
-from qsimc.ir.select import ROLES, Everything, OpType, Selector, show
+from qsimc.ir.select import NO_TENSOR, ROLES, AnyOf, Everything, OpType, Selector, alternatives, show, spread
 from qsimc.source import Source, Span
 from qsimc.spec.keymap import KeyTable
 from qsimc.syntax.json import Array, Json, Member, Object, plain
@@ -22,14 +22,14 @@ _ENTRIES = "layer_quantize_config"
 
 
 def read(table: KeyTable, source: Source, document: Json, report: Report) -> Config:
-    """Return what a file says.  Everything wrong with it is reported; what can be read is read."""
+    """Return what a file says, as it says it.  Everything wrong with it is reported; what can be read is read."""
     findings: list[Diagnostic] = []
     config = keyed.read(table, source, document, findings.append)
     entries = list(_entries(table, document))
     _unlike_entries(entries, findings.append)
     for finding in _paired(findings, list(complaints(document)), table.tool, source):
         report(finding)
-    return replace(config, rules=tuple(_meant(config.rules)))
+    return config
 
 
 def last_part(op_type: str) -> str:
@@ -40,47 +40,81 @@ def last_part(op_type: str) -> str:
 # ── rules ────────────────────────────────────────────────────────────────────────────────────
 
 
+def meaning(config: Config) -> Config:
+    """Return a configuration of this dialect with rules that say what they mean by themselves.
+
+    What `on` names is a list: over all operators it leaves the other tensors off, and in a rule about some of them the
+    clauses for every role are about the listed tensors.  Of rules with lists about the same operators or the same node
+    the last takes the place of the others.
+    """
+    return replace(config, rules=tuple(_meant(config.rules)))
+
+
 def _meant(rules: tuple[Rule, ...]) -> Iterator[Rule]:
-    """Yield rules whose clauses name the tensors they are about; of entries with one name the last one counts."""
-    entries: dict[Selector, Rule] = {}
-    for rule in rules:
+    lists = {_identity(one): index for index, r in enumerate(rules) if _lists(r) for one in alternatives(r.selector)}
+    general = [rule for rule in rules if isinstance(rule.selector, Everything)]
+    left_out = _left_out(general)
+    last = next((rule for rule in reversed(general) if _lists(rule)), None)
+    for index, rule in enumerate(rules):
         if isinstance(rule.selector, Everything):
-            yield replace(rule, clauses=tuple(_general(rule.clauses)))
-        else:
-            entries[_identity(rule.selector)] = replace(rule, clauses=tuple(_particular(rule.clauses)))
-    yield from entries.values()
+            off = tuple(_switched_off(rule, left_out)) if rule is last and left_out else ()
+            yield replace(rule, clauses=(*rule.clauses, *off))
+            continue
+        subjects = tuple(alternatives(rule.selector))
+        counting = tuple(one for one in subjects if lists.get(_identity(one), index) <= index)
+        if counting:
+            selector = rule.selector if counting == subjects else AnyOf(counting)
+            yield replace(rule, selector=selector, clauses=tuple(_particular(rule.clauses)))
+
+
+def _lists(rule: Rule) -> bool:
+    """Say whether a rule has a list of tensors."""
+    return any(_is_list(clause) for clause in rule.clauses)
+
+
+def _is_list(clause: Clause) -> bool:
+    return bool(clause.roles) and any(s.field == "enabled" and s.value is True for s in clause.settings)
 
 
 def _identity(selector: Selector) -> Selector:
     return OpType(last_part(selector.name)) if isinstance(selector, OpType) else selector
 
 
-def _general(clauses: tuple[Clause, ...]) -> Iterator[Clause]:
-    """The list of the whole file says what is quantized; what it leaves out is not."""
-    for clause in clauses:
-        yield clause
-        for setting in clause.settings:
-            left_out = tuple(role for role in ROLES if role not in clause.roles)
-            if setting.field == "enabled" and left_out:
-                yield Clause(left_out, (replace(setting, value=False),), clause.span)
+def _left_out(general: Iterable[Rule]) -> tuple[str, ...]:
+    """Return the tensors that no rule over all operators switches on, if any switches some of them on."""
+    clauses = [clause for rule in general for clause in rule.clauses]
+    every = any(not c.roles and s.field == "enabled" and s.value is True for c in clauses for s in c.settings)
+    listed = {role for clause in clauses if _is_list(clause) for said in clause.roles for role in spread(said)}
+    return () if every else tuple(role for role in ROLES if role not in listed)
+
+
+def _switched_off(rule: Rule, left_out: tuple[str, ...]) -> Iterator[Clause]:
+    clause = next(clause for clause in reversed(rule.clauses) if _is_list(clause))
+    for setting in clause.settings:
+        if setting.field == "enabled":
+            yield Clause(left_out, (replace(setting, value=False),), clause.span)
 
 
 def _particular(clauses: tuple[Clause, ...]) -> Iterator[Clause]:
     """An entry's overall block is about the tensors in the entry's list, and what its tensor blocks say is above it."""
     listed = [part for clause in clauses for part in _part(clause, listing=True)]
-    roles = listed[-1].roles if listed else ROLES
-    yield from (clause for clause in listed if clause.roles)
+    roles = tuple(dict.fromkeys(role for clause in listed for role in clause.roles if (role,) != NO_TENSOR))
+    yield from (clause for clause in listed if clause.roles != NO_TENSOR)
     others = [part for clause in clauses for part in _part(clause, listing=False)]
-    if roles:
+    if roles or not listed:
         yield from (replace(clause, roles=roles) for clause in others if not clause.roles)
     yield from (clause for clause in others if clause.roles)
 
 
 def _part(clause: Clause, *, listing: bool) -> Iterator[Clause]:
     """Yield a clause with only the list of tensors in it, or with everything else."""
-    settings = tuple(setting for setting in clause.settings if (setting.field == "enabled") is listing)
-    if settings or (not clause.settings and not listing):
+    if listing is _is_list(clause):
+        settings = tuple(setting for setting in clause.settings if not listing or setting.field == "enabled")
         yield replace(clause, settings=settings)
+    elif not listing:
+        others = tuple(setting for setting in clause.settings if setting.field != "enabled")
+        if others:
+            yield replace(clause, settings=others)
 
 
 # ── findings ─────────────────────────────────────────────────────────────────────────────────

@@ -124,7 +124,7 @@ def kinds(value: Json) -> Decoded:
         fixes = () if near is None else (Fix(f"write `{near}`", (Edit(item.span, f'"{near}"'),)),)
         helps = (f"did you mean `{near}`?",) if near else (f"tensors: {', '.join(roles)}",)
         problems.append(Problem(message, item.span, f"/{index}", helps, fixes))
-    return Decoded(tuple(dict.fromkeys(found)), tuple(problems))
+    return Decoded(tuple(found), tuple(problems))
 
 
 def _word(key: str) -> Codec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from qsimc.ir import lexical
 from qsimc.ir.predicate import Predicate
 from qsimc.ir.select import Chain, Selector, show
 from qsimc.ir.value import Value as Value
@@ -104,12 +105,20 @@ class Config:
 
 
 def show_value(value: Value) -> str:
-    """Return a value as it is written in a .qsim file."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return f"({' | '.join(map(show_value, value))})"
-    return "" if value is None else str(value)
+    """Return a value as it is written in a .qsim file; a pair with a missing bound is a range."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return lexical.number(value)
+        case str():
+            return lexical.word(value)
+        case None:
+            return ""
+        case (low, high) if low is None or high is None:
+            return f"{show_value(low)}..{show_value(high)}"
+        case _:
+            return f"({' | '.join(map(show_value, value))})"
 
 
 _FLAGS = {
@@ -118,6 +127,7 @@ _FLAGS = {
     "per_channel": ("per_channel", "per_tensor"),
     "narrow_range": ("narrow_range", "full_range"),
     "signed": ("signed", "unsigned"),
+    "dynamic": ("dynamic", "static"),
 }
 
 
@@ -128,10 +138,27 @@ def show_setting(field: str, value: Value) -> str:
     if field == "range" and isinstance(value, tuple):
         low, high = value
         return f"range={show_value(low)}..{show_value(high)}"
+    if field == "kernels" and isinstance(value, tuple):
+        return f"kernels=({' | '.join(map(_show_kernel, value))})"
     return f"{field}={show_value(value)}"
+
+
+def _show_kernel(kernel: Value) -> str:
+    """Return the precisions of one kernel: `int16/int8`, or `int16` of the activation alone."""
+    match kernel:
+        case (str(act),):
+            return lexical.word(act)
+        case (str(act), str(param)) if lexical.is_name(act) and lexical.is_name(param):
+            return f"{act}/{param}"
+        case _:
+            return show_value(kernel)
 
 
 def show_rule(selector: Selector, roles: tuple[str, ...], setting: Setting) -> str:
     """Return one setting with its rule's head, on one line: `Conv[weight]: bits=8`."""
-    head = f"[{', '.join(roles)}]" if roles else ""
-    return f"{show(selector)}{head}: {show_setting(setting.field, setting.value)}"
+    return f"{show(selector)}{show_roles(roles)}: {show_setting(setting.field, setting.value)}"
+
+
+def show_roles(roles: tuple[str, ...]) -> str:
+    """Return roles as they are written behind a selector: `[weight, bias]`, nothing for every role."""
+    return f"[{', '.join(map(lexical.name, roles))}]" if roles else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cache
@@ -67,6 +68,15 @@ class QuantSpec:
 
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(QuantSpec))
+
+
+UNSIMULATED: Mapping[str, frozenset[str | bool | int]] = {
+    "per_group": frozenset(),
+    "dynamic": frozenset({True}),
+    "type": frozenset({"float8_e4m3", "float8_e5m2", "float4_e2m1"}),
+    "scale": frozenset({"e8m0"}),
+}
+"""Settings that are read, checked and translated, and that no backend simulates: field -> values, none for every one."""
 
 
 @cache

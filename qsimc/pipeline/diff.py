@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qsimc import formats
 from qsimc.diagnostics import Diagnostic, in_order
+from qsimc.formats.dialects.neutral import neutral, spelt_out
 from qsimc.ir.config import Config
 from qsimc.pipeline.check import examined
 from qsimc.pipeline.plan import Choices, installed_backend, opened, resolve_on, stop_on_errors
@@ -59,7 +61,7 @@ def diff(before: Side, after: Side, chosen: Choices, model: str | None = None) -
     return ConfigDiff(
         before=configs[0],
         after=configs[1],
-        rules=compare_configs(configs[0], configs[1]),
+        rules=compare_configs(*_comparable(configs[0], configs[1])),
         tensors=tensors,
         findings=tuple(in_order(dict.fromkeys(findings))),
     )
@@ -71,6 +73,18 @@ def _read(side: Side, chosen: Choices, findings: list[Diagnostic]) -> Config:
     stop_on_errors(findings)
     assert config is not None
     return config
+
+
+def _comparable(before: Config, after: Config) -> tuple[Config, Config]:
+    """Return two configurations in one dialect, tensor by tensor and defaults spelt out, if they are in two."""
+    dialects = {formats.READINGS.get(config.dialect, config.dialect) for config in (before, after)}
+    if len(dialects) == 1:
+        return before, after
+    return spelt_out(neutral(before, _ignore)), spelt_out(neutral(after, _ignore))
+
+
+def _ignore(_: object) -> None:
+    """Let go of what a comparison of rules cannot say: plans on a model say it."""
 
 
 def _on_model(

@@ -20,6 +20,7 @@ from qsimc.pipeline.rewritten import rewritten_findings
 from qsimc.planning.matches import report_counts
 from qsimc.planning.plan import PORT_DIALECT, Mode, Plan
 from qsimc.planning.resolve import resolve
+from qsimc.planning.unsimulated import report_unsimulated
 from qsimc.planning.vitis.resolve import DIALECT
 from qsimc.planning.vitis.resolve import resolve as resolve_vitis
 from qsimc.planning.vitis.rewrites import rewrites
@@ -193,6 +194,8 @@ def resolve_on(backend: Backend, model: Model, config: Config, chosen: Choices, 
     def placed(d: Diagnostic) -> None:
         report(d if d.file else replace(d, path=model.path))
 
+    if report_unsimulated(config, placed):
+        return None
     vitis = config.dialect == DIALECT
     asked = (*(rewrites(config, chosen.mode) if vitis else ()), *chosen.rewrites)
     rewritten, changes = backend.rewrite(model, asked) if asked else (model, ())

@@ -9,9 +9,10 @@ from fnmatch import fnmatchcase
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, did_you_mean
 from qsimc.graph import Graph
 from qsimc.ir.config import Config
-from qsimc.ir.select import NodeName, OpType, Selector, alternatives, show
+from qsimc.ir.select import Chain, NodeName, OpType, Selector, alternatives, show
 from qsimc.planning.fuse import fuse
 from qsimc.planning.words import compile_words
+from qsimc.selection import selected
 from qsimc.source import Span
 
 _LISTED = 12
@@ -43,8 +44,8 @@ def report_counts(config: Config, graph: Graph, report: Report) -> None:
         shown, simple = show(rule.selector), _simple(rule.selector)
         if not simple or shown in found or rule.span.source != config.source:
             continue
-        found[shown] = sum(operators[s.name] if isinstance(s, OpType) else _named(s, names) for s in simple)
-        if not found[shown] and any(isinstance(s, OpType) for s in simple):
+        found[shown] = sum(_found(s, graph, operators, names) for s in simple)
+        if not found[shown] and not all(isinstance(s, NodeName) for s in simple):
             empty.append(Label(rule.subject or rule.span, f"finds no `{shown}`"))
     if not empty:
         return
@@ -64,8 +65,17 @@ def report_counts(config: Config, graph: Graph, report: Report) -> None:
     )
 
 
-def _simple(selector: Selector) -> list[OpType | NodeName]:
-    return [s for s in alternatives(selector) if isinstance(s, OpType | NodeName)]
+def _simple(selector: Selector) -> list[OpType | NodeName | Chain]:
+    return [s for s in alternatives(selector) if isinstance(s, OpType | NodeName | Chain)]
+
+
+def _found(
+    selector: OpType | NodeName | Chain, graph: Graph, operators: Mapping[str, int], names: Mapping[str, int]
+) -> int:
+    """Return how many nodes a selector finds."""
+    if isinstance(selector, Chain):
+        return sum(1 for _ in selected(graph, selector))
+    return operators.get(selector.name, 0) if isinstance(selector, OpType) else _named(selector, names)
 
 
 def _named(selector: NodeName, names: Mapping[str, int]) -> int:

@@ -24,7 +24,7 @@ from qsimc.planning.plan import Mode, Plan
 from qsimc.planning.quantizer import Resolution
 from qsimc.planning.recurrent import tie_recurrent
 from qsimc.planning.rules import DEFAULT, ROUNDING
-from qsimc.planning.sections import defaults, model_input, model_output, named_params, node_names, op_types
+from qsimc.planning.sections import chain_rules, defaults, model_input, model_output, named_params, node_names, op_types
 from qsimc.planning.shared import shared_weights
 from qsimc.planning.tie import depth_first
 from qsimc.planning.words import Said, compile_words
@@ -37,6 +37,7 @@ STEPS = (
     defaults,
     named_params,
     op_types,
+    chain_rules,
     node_names,
     supergroups,
     model_input,

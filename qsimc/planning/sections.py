@@ -8,6 +8,8 @@ from qsimc.planning.plan import Decision, Kind
 from qsimc.planning.quantizer import Quantizer, Resolution, Site
 from qsimc.planning.rules import CONSTANTS, GRID_PRESERVING
 from qsimc.planning.section import Section
+from qsimc.planning.words import Words
+from qsimc.selection import selected
 from qsimc.spec.ops import operators
 
 _WAITS = Decision("enabled", False, CONSTANTS)
@@ -56,18 +58,31 @@ def op_types(resolution: Resolution) -> None:
             section.apply(site.outputs, _MOVES, site.node)
 
 
+def chain_rules(resolution: Resolution) -> None:
+    """Apply rules about chains of nodes to the last of each, which AIMET's own files cannot contain."""
+    for chain, words in resolution.said.chains:
+        ends = {id(node) for node in selected(resolution.graph, chain)}
+        for site in resolution.sites:
+            if id(site.node) in ends:
+                _about_node(resolution, site, words)
+
+
 def node_names(resolution: Resolution) -> None:
     """Apply rules about nodes by name, which AIMET's own files cannot contain."""
     if not resolution.said.node and not resolution.said.globs:
         return
     for site in resolution.sites:
         for words in resolution.said.of_node(site.node.name):
-            section = Section(resolution.differences)
-            section.apply(site.inputs, words.inputs, site.node)
-            section.apply(site.outputs, words.outputs, site.node)
-            for quantizer, role in site.params:
-                quantizer.obey(words.params)
-                quantizer.obey(words.named(role))
+            _about_node(resolution, site, words)
+
+
+def _about_node(resolution: Resolution, site: Site, words: Words) -> None:
+    section = Section(resolution.differences)
+    section.apply(site.inputs, words.inputs, site.node)
+    section.apply(site.outputs, words.outputs, site.node)
+    for quantizer, role in site.params:
+        quantizer.obey(words.params)
+        quantizer.obey(words.named(role))
 
 
 def model_input(resolution: Resolution) -> None:

@@ -85,6 +85,7 @@ class Said:
     op_type: dict[str, Words] = field(default_factory=dict)
     node: dict[str, Words] = field(default_factory=dict)
     globs: list[tuple[str, Words]] = field(default_factory=list)
+    chains: list[tuple[Chain, Words]] = field(default_factory=list)
     boundary: Words = field(default_factory=Words)
     patterns: tuple[Pattern, ...] = ()
     passes: Option | None = None
@@ -107,10 +108,7 @@ class Said:
 
 
 def compile_words(config: Config) -> Said:
-    """Sort a config's rules by what they speak of.
-
-    Rules about chains of nodes are left out: AIMET has no such thing but supergroups.
-    """
+    """Sort a config's rules by what they speak of."""
     said = Said(
         patterns=_patterns(config),
         passes=config.option("supergroup_passes"),
@@ -162,8 +160,9 @@ def _subjects(said: Said, selector: Selector) -> Iterable[Words]:
             return [words for choice in choices for words in _subjects(said, choice)]
         case Chain((only,)):
             return _subjects(said, only)
-        case _:
-            return ()
+        case Chain():
+            said.chains.append((selector, words := Words()))
+            return (words,)
 
 
 def _patterns(config: Config) -> tuple[Pattern, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -36,6 +36,8 @@ class TableFile:
     required: tuple[str, ...]
     recognise: tuple[str, ...]
     key: dict[str, str]
+    empty: dict[str, str] = field(default_factory=dict)
+    instead: dict[str, dict[str, str]] = field(default_factory=dict)
     limit: tuple[Limit, ...] = ()
     roles: dict[str, str] = field(default_factory=dict)
     devices: dict[str, str] = field(default_factory=dict)
@@ -66,8 +68,9 @@ class Row:
 class Place:
     """One object or array of the vendor's file, by what may stand in it.
 
-    `subject` is set where a rule begins: everything below it speaks of the same nodes.  `role` is set on an
-    object that is about one tensor only.
+    `subject` is set where a rule begins: everything below it speaks of the same nodes.  `empty` is set where it counts
+    that an object or array stands there with nothing in it: the roles (`*` for every one) of a clause without
+    settings, or `option`.
     """
 
     path: str
@@ -76,7 +79,7 @@ class Place:
     items: Place | None = None
     row: Row | None = None
     subject: str | None = None
-    role: str = ""
+    empty: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
 
 
@@ -85,7 +88,8 @@ class KeyTable:
     """A key table, compiled to the tree of places its paths describe.
 
     `schema` says that the vendor's program validates files by a JSON schema, and so what it prints.  `roles`, `devices`
-    and `words` translate the vendor's words, `says` is what its program prints where one of our restrictions fails.
+    and `words` translate the vendor's words, `instead` has the vendor's nearest word for a value that it has none for,
+    and `says` is what its program prints where one of our restrictions fails.
     """
 
     name: str
@@ -98,6 +102,7 @@ class KeyTable:
     roles: Mapping[str, str]
     devices: Mapping[str, str]
     words: Mapping[str, Mapping[str, str]]
+    instead: Mapping[str, Mapping[str, str]]
     says: Mapping[str, str]
 
 
@@ -120,7 +125,9 @@ def load(name: str) -> KeyTable:
         head = re.fullmatch(r"(\*|<\w+>|\w+)(?:\[(<?\w+>?)\])?", where)
         assert head is not None, f"vendors/{name}.toml: cannot read `{where}`"
         row = Row(path, head[1], head[2] or "", field_, codec, limits.get(path))
-        _plant(root, row, table.roles)
+        _plant(root, row)
+    for path, roles in _each_role(table.empty, table.roles):
+        _at(root, path).empty = tuple(roles.split(", "))
     for path in table.required:
         parent, _, key = path.rpartition(".")
         place = _at(root, parent)
@@ -136,21 +143,26 @@ def load(name: str) -> KeyTable:
         roles=table.roles,
         devices=table.devices,
         words=table.words,
+        instead=table.instead,
         says=table.says,
     )
 
 
 def _expanded(table: TableFile) -> Iterator[tuple[str, str]]:
     """Yield path and meaning of every row: `{role}` stands for each tensor, `{quant}` for each key of that group."""
-    for path, meaning in table.key.items():
-        for word, role in table.roles.items() if "{role}" in path else (("", ""),):
-            at, where = path.replace("{role}", word), meaning.replace("{role}", role)
-            group = re.search(r"\{(\w+)\}", at)
-            if group is None:
-                yield at, where
-            else:
-                for key, said in table.group[group[1]].items():
-                    yield at.replace(group[0], key), f"{where} | {said}"
+    for at, where in _each_role(table.key, table.roles):
+        group = re.search(r"\{(\w+)\}", at)
+        if group is None:
+            yield at, where
+        else:
+            for key, said in table.group[group[1]].items():
+                yield at.replace(group[0], key), f"{where} | {said}"
+
+
+def _each_role(meanings: Mapping[str, str], roles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for path, meaning in meanings.items():
+        for word, role in roles.items() if "{role}" in path else (("", ""),):
+            yield path.replace("{role}", word), meaning.replace("{role}", role)
 
 
 def rows(place: Place) -> Iterator[Row]:
@@ -169,14 +181,13 @@ def _segments(path: str) -> Iterator[str]:
             yield "[]"
 
 
-def _plant(root: Place, row: Row, roles: Collection[str]) -> None:
+def _plant(root: Place, row: Row) -> None:
     """Add a row's path to the tree; a rule begins at its operator's name or its entry, else at its section."""
     segments = tuple(_segments(row.path))
     opening = "[]" if row.where == "<entry>" else row.where
     begins = segments.index(opening) if opening in segments else 0
-    place = above = root
+    place = root
     for depth, segment in enumerate(segments):
-        above = place
         path = f"{place.path}.{segment}" if place.path else segment
         if segment == "[]":
             place.items = place.items or Place(path)
@@ -189,14 +200,13 @@ def _plant(root: Place, row: Row, roles: Collection[str]) -> None:
         if depth == begins and row.where not in ("option", "fuse", "target", "entry"):
             place.subject = row.where
     place.row = row
-    if segments[:-1] and segments[-2] in roles:
-        above.role = row.role
 
 
 def _at(root: Place, path: str) -> Place:
     place = root
     for segment in filter(None, _segments(path)):
-        below = place.items if segment == "[]" else place.literal[segment]
+        captured = place.capture[1] if place.capture and place.capture[0] == segment else None
+        below = place.items if segment == "[]" else captured or place.literal[segment]
         assert below is not None, f"nothing stands at {path}"
         place = below
     return place

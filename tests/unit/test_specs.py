@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from qsimc import resources, targets
 from qsimc.calibrate.vitis_shift import Form
 from qsimc.formats.codecs import CODECS
-from qsimc.ir.quant import FIELDS
+from qsimc.ir.quant import FIELDS, UNSIMULATED
 from qsimc.spec import fields, keymap, operators
 from qsimc.spec.ops import Operator, Operators
 from qsimc.spec.ops import operators as op_rows
@@ -38,7 +38,9 @@ def test_a_key_table_speaks_the_vocabulary(name: str) -> None:
 def test_the_vocabulary_is_that_of_a_spec() -> None:
     table = tomllib.loads(resources.read("specs", "fields.toml"))
     TypeAdapter(dict[str, fields.Field]).validate_python(table)
-    assert set(FIELDS) == set(fields.vocabulary().fields) - {"kernels"}
+    assert {*FIELDS, "kernels", "per_group", "dynamic"} == set(fields.vocabulary().fields)
+    for name, values in UNSIMULATED.items():
+        assert values <= set(fields.domain(name))
 
 
 def test_operator_names_are_those_of_onnx() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity, did_you_mean
 from qsimc.formats.vitis import last_part
@@ -61,12 +62,16 @@ def of_name(network: Network, level: Level, model: str, mode: Mode, report: Repo
     """Return the layers that a `layer_name` means, after reporting one that means none.
 
     A name of a value in a trace is matched by its module path, since the value's own number changes with the
-    version of PyTorch; so are plain module paths and names of nodes.
+    version of PyTorch; so are plain module paths and names of nodes, which a glob may stand for.
     """
     assert isinstance(level.selector, NodeName), "a level of a node's name"
     name = level.selector.pattern
     traced = Traced.read(name)
-    if traced is None:
+    if level.selector.glob:
+        found = tuple(
+            layer for layer in network.layers if any(fnmatchcase(n, name) for n in (layer.node.name, _path(layer)))
+        )
+    elif traced is None:
         found = tuple(layer for layer in network.layers if name in (layer.node.name, _path(layer)))
     elif traced.model != model and (network.graph.source or mode is Mode.VENDOR):
         found = ()

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from qsimc.encodings.edit import Difference
     from qsimc.pipeline.encodings import Product
 
-FORMS = ("aimet-0.6.1", "aimet-1.0.0", "aimet-2.0.0", "aimet-2.1.0", "qsimc")
+FORMS = (
+    "aimet-0.6.1", "aimet-1.0.0", "aimet-2.0.0", "aimet-2.1.0", "qnn-overrides", "tensorrt-cache", "qsimc",
+)  # fmt: skip
 
 _model_option = click.option("--model", metavar="M", help="The model: knows params from activations, and channels.")
 _lossless_option = click.option(
@@ -32,7 +34,7 @@ _lossless_option = click.option(
 
 @click.group()
 def encodings() -> None:
-    """Work on encodings files: AIMET's 0.6.1 to 2.1.0, SNPE and QNN overrides, qsimc's own, QDQ models.
+    """Work on encodings files: AIMET's 0.6.1 to 2.1.0, SNPE and QNN overrides, TensorRT's caches, qsimc's, QDQ models.
 
     \b
     qsimc encodings lint model.encodings --model m.onnx

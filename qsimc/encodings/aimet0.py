@@ -40,9 +40,18 @@ def read_entry(name: str, value: object, section: Section, where: Path, port: st
             if other.get(key) != first.get(key):
                 raise MalformedError(f"the channels differ in `{key}`", (*place, key))
     granularity = Granularity.TENSOR if len(records) == 1 else Granularity.CHANNEL
-    extra = unknown(first, _KNOWN)
+    extras = tuple(unknown(fields, _KNOWN) for fields in records)
+    alike = all(extra == extras[0] for extra in extras)
     base = Entry(
-        name=name, section=section, port=port, dtype=dtype, bits=bits, granularity=granularity, extra=extra, where=where
+        name=name,
+        section=section,
+        port=port,
+        dtype=dtype,
+        bits=bits,
+        granularity=granularity,
+        extra=extras[0] if alike else {key: value for extra in extras for key, value in extra.items()},
+        channel_extra=() if alike else extras,
+        where=where,
     )
     return base if dtype != "int" else _with_numbers(base, records, places)
 
@@ -91,11 +100,11 @@ def write_entry(entry: Entry) -> list[dict[str, Any]]:
             "is_symmetric": str(bool(entry.symmetric)),
             "max": high,
             "min": low,
-            "offset": offset,
+            "offset": int(offset) if float(offset).is_integer() else offset,
             "scale": scale,
-            **entry.extra,
+            **(entry.channel_extra[channel] if entry.channel_extra else entry.extra),
         }
-        for scale, offset, low, high in _rows(entry)
+        for channel, (scale, offset, low, high) in enumerate(_rows(entry))
     ]
 
 

@@ -11,6 +11,8 @@ from qsimc.encodings.entry import EncodingsFile, Entry, Granularity, Layout, Sec
 from qsimc.graph import Tensor
 from qsimc.planning.plan import Kind, Plan
 
+_UNNAMED = "(Unnamed "
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -48,6 +50,8 @@ def lint_bound(document: Document, file: EncodingsFile, binding: Binding) -> Ite
         return
     names = list(binding.tensors)
     for entry in file.entries:
+        if file.layout is Layout.TENSORRT and entry.name.startswith(_UNNAMED):
+            continue  # TensorRT's own name for what the model leaves unnamed, or for what it made of two nodes.
         if entry.name not in binding.tensors:
             near = did_you_mean(entry.name, names) if len(names) <= 10_000 else None
             yield document.finding(
@@ -56,7 +60,7 @@ def lint_bound(document: Document, file: EncodingsFile, binding: Binding) -> Ite
                 Severity.ERROR,
                 f"the model has no tensor `{entry.name}`",
                 entry.where,
-                notes=("AIMET stops at such a name, strict or not",),
+                notes=() if file.layout is Layout.TENSORRT else ("AIMET stops at such a name, strict or not",),
                 helps=(f"did you mean `{near}`?",) if near else (),
             )
             continue

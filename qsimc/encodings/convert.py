@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from qsimc.diagnostics import Diagnostic, Report, Severity
+from qsimc.encodings import tensorrt
 from qsimc.encodings.bound import Binding
 from qsimc.encodings.entry import EncodingsFile, Entry, Granularity, Layout, Section
 
@@ -52,7 +53,7 @@ class Losses:
 def convert(
     file: EncodingsFile, target: Layout, report: Report, *, path: str = "", binding: Binding | None = None
 ) -> EncodingsFile:
-    """Return a file in another layout, after reporting what the layout cannot hold (Q0720 to Q0733).
+    """Return a file in another layout, after reporting what the layout cannot hold (Q0720 to Q0739).
 
     Args:
         path: what findings name.
@@ -65,14 +66,22 @@ def convert(
         return file
     if target is Layout.TORCH:
         raise ValueError("a file filed by tensor cannot become one filed by module")
+    if {file.layout, target} == {Layout.V0_6_1, Layout.QNN}:
+        return replace(file, layout=target)  # One form: what nobody knows stays where it is.
     losses = Losses(path)
     entries = [kept for e in file.entries if (kept := _converted(e, file.layout, target, losses, binding)) is not None]
-    arguments = file.quantizer_args if target.sections else None
+    cache = target is Layout.TENSORRT
+    arguments = file.quantizer_args if target.sections and not cache else None
     if file.quantizer_args is not None and arguments is None:
         losses.add("Q0731", "quantizer_args")
+    if cache:
+        for key in file.extra:
+            losses.add("Q0731", key)
     for finding in losses.findings(target):
         report(finding)
-    return replace(file, layout=target, version=str(target), entries=tuple(entries), quantizer_args=arguments)
+    extra = {} if cache else file.extra
+    version = _VERSIONS.get(target, str(target))
+    return replace(file, layout=target, version=version, entries=tuple(entries), quantizer_args=arguments, extra=extra)
 
 
 def _converted(entry: Entry, source: Layout, target: Layout, losses: Losses, binding: Binding | None) -> Entry | None:
@@ -82,6 +91,9 @@ def _converted(entry: Entry, source: Layout, target: Layout, losses: Losses, bin
         return None
     if target.sections and entry.section is None:
         entry = _in_section(entry, losses, binding)
+    if target is Layout.TENSORRT:
+        return _cached(entry, source, losses)
+    entry = _one_extra(entry, losses)
     if target.axes and entry.granularity is not Granularity.TENSOR:
         with_axes = _with_axes(entry, losses, binding)
         if with_axes is None:
@@ -108,9 +120,53 @@ def _not_held(entry: Entry, source: Layout, target: Layout) -> str | None:
         return None if target in (Layout.V2_0_0, Layout.V2_1_0) else "Q0727"
     if target.sections and not source.sections and entry.bits == _BIAS_BITS:
         return "Q0728"
-    if entry.blocks is not None and target in (Layout.V0_6_1, Layout.QSIMC):
+    if entry.blocks is not None and target in (Layout.V0_6_1, Layout.QNN, Layout.QSIMC):
         return "Q0729"
     return None
+
+
+def _cached(entry: Entry, source: Layout, losses: Losses) -> Entry | None:
+    """Return an entry as a calibration cache holds it: the scale of an activation in symmetric int8."""
+    if (code := _not_cached(entry)) is not None:
+        losses.add(code, entry.key)
+        return None
+    if entry.narrow:
+        losses.add("Q0725", entry.name)
+    if not tensorrt.is_float32(entry.scale[0]):
+        losses.add("Q0739", entry.name)
+    for key in entry.extra:
+        if not (source is Layout.QSIMC and key in _OWN):
+            losses.add("Q0731", f"{key}` of `{entry.name}")
+    scale = tensorrt.scale_of(tensorrt.digits_of(entry.scale[0]))
+    return replace(
+        entry, scale=(scale,), offset=(float(tensorrt.MIDDLE),), signed=True, symmetric=True, narrow=False,
+        granularity=Granularity.TENSOR, axis=None, low=(), high=(), extra={}, channel_extra=(),
+    )  # fmt: skip
+
+
+def _not_cached(entry: Entry) -> str | None:
+    """Return the loss that an entry is to a calibration cache, None when one can hold it."""
+    if entry.section is Section.PARAM:
+        return "Q0734"
+    if entry.dtype != "int" or entry.bits != tensorrt.BITS:
+        return "Q0736"
+    if len(entry.scale) != 1 or entry.blocks is not None:
+        return "Q0737"
+    if entry.offset[0] != entry.middle + (1 if entry.narrow else 0):
+        return "Q0735"
+    unnameable = any(end in entry.name for end in "\r\n") or not entry.name
+    return "Q0738" if unnameable or not tensorrt.holds(entry.scale[0]) else None
+
+
+def _one_extra(entry: Entry, losses: Losses) -> Entry:
+    """Return an entry with unknown fields of the whole tensor; those that differ by channel are lost."""
+    if not entry.channel_extra:
+        return entry
+    first = entry.channel_extra[0]
+    differing = {key for other in entry.channel_extra for key in {*first, *other} if first.get(key) != other.get(key)}
+    for key in sorted(differing):
+        losses.add("Q0731", f"{key}` of `{entry.name}")
+    return replace(entry, extra={k: v for k, v in entry.extra.items() if k not in differing}, channel_extra=())
 
 
 def _in_section(entry: Entry, losses: Losses, binding: Binding | None) -> Entry:
@@ -182,8 +238,17 @@ def _many(times: int, first: str) -> str:
     return f"`{first}`" if times == 1 else f"{times} entries (the first is `{first}`)"
 
 
+_TITLES = {
+    Layout.QSIMC: "a `qsimc` file",
+    Layout.QNN: "a file of QNN overrides",
+    Layout.TENSORRT: "a calibration cache of TensorRT",
+}
+_VERSIONS = {Layout.QNN: str(Layout.V0_6_1), Layout.TENSORRT: tensorrt.HEADER}
+"""What a file says of itself where that is not its layout."""
+
+
 def _title(layout: Layout) -> str:
-    return "a `qsimc` file" if layout is Layout.QSIMC else f"version {layout}"
+    return _TITLES.get(layout, f"version {layout}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +304,22 @@ _ROWS = (
     _Kind("Q0733", "symmetry-lost", _INFO,
           "{target} does not say the symmetry of {many}, and zero does not show it",
           ("AIMET's strict loader compares the flag",)),
+    _Kind("Q0734", "params-dropped", _WARNING,
+          "{target} holds activations only, and is without {many}",
+          ("TensorRT takes the scales of weights from their values, symmetric and per channel",)),
+    _Kind("Q0735", "asymmetric-dropped", _WARNING,
+          "{target} has no zero points, and is without {many}",
+          ("what reads or makes a tensor without a scale runs in floating point",),
+          ("quantize activations symmetrically",)),
+    _Kind("Q0736", "width-dropped", _WARNING,
+          "{target} is of int8 only, and is without {many}",
+          ("what reads or makes a tensor without a scale runs in floating point",)),
+    _Kind("Q0737", "channels-dropped", _WARNING,
+          "{target} has one scale per tensor, and is without {many}"),
+    _Kind("Q0738", "line-dropped", _WARNING,
+          "{target} cannot say the name or the scale of {many} on a line, and is without it"),
+    _Kind("Q0739", "scale-rounded", _INFO,
+          "{target} has scales of 32 bits; the nearest one is taken for {many}"),
 )  # fmt: skip
 """What can happen to an entry, one row per code."""
 

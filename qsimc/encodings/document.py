@@ -18,11 +18,15 @@ LOCATED_UP_TO = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A JSON file.  `tree` is None when it is large: findings then name the file and the JSON pointer only."""
+    """A JSON file, or with `cache` the lines of a TensorRT calibration cache.
+
+    `tree` is None when it is large: findings then name the file and the JSON pointer only.
+    """
 
     source: Source
     value: object
     tree: Json | None = None
+    cache: bool = False
 
     def finding(
         self,

@@ -31,7 +31,11 @@ class Granularity(StrEnum):
 
 
 class Layout(StrEnum):
-    """How a file is built.  TORCH is AIMET's private `_torch.encodings`, filed by module and port."""
+    """How a file is built.
+
+    TORCH is AIMET's private `_torch.encodings`, filed by module and port.  QNN is 0.6.1 as SNPE and QNN take it for
+    `quantization_overrides`; such a file is read as 0.6.1, and only written so.
+    """
 
     V0_6_1 = "0.6.1"
     V1_0_0 = "1.0.0"
@@ -39,11 +43,13 @@ class Layout(StrEnum):
     V2_1_0 = "2.1.0"
     TORCH = "torch"
     QSIMC = "qsimc"
+    QNN = "qnn-overrides"
+    TENSORRT = "tensorrt-cache"
 
     @property
     def sections(self) -> bool:
         """Whether params stand apart from activations."""
-        return self in (Layout.V0_6_1, Layout.V1_0_0, Layout.TORCH)
+        return self in (Layout.V0_6_1, Layout.V1_0_0, Layout.TORCH, Layout.QNN, Layout.TENSORRT)
 
     @property
     def axes(self) -> bool:
@@ -88,6 +94,7 @@ class Entry:
         axis: the channels' axis.
         low, high: the range the file states, as many as scales; () when it states none.
         extra: fields that qsimc does not know, kept as they are.
+        channel_extra: the same channel by channel, where channels differ in them; () where they do not.
         where: place in its document.
     """
 
@@ -107,6 +114,7 @@ class Entry:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    channel_extra: tuple[Mapping[str, Any], ...] = ()
     where: Path = ()
 
     @property

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from qsimc.diagnostics import Diagnostic, Report, Severity
-from qsimc.encodings import aimet0, aimet1, aimet2, native
+from qsimc.encodings import aimet0, aimet1, aimet2, native, tensorrt
 from qsimc.encodings.document import Document
 from qsimc.encodings.entry import EncodingsFile, Entry, Layout, Path, Section
 from qsimc.encodings.values import MalformedError
@@ -26,6 +26,8 @@ def read_file(document: Document, report: Report) -> EncodingsFile | None:
 
     Entries that cannot be understood are reported (Q0805) and left out.
     """
+    if document.cache:
+        return tensorrt.read_file(document, report)
     top = document.value
     if not isinstance(top, dict) or not (
         isinstance(top.get("encodings"), (list, dict)) or any(s in top for s in SECTIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from qsimc import formats
 from qsimc.diagnostics import Diagnostic, InputError, Report, Severity, in_order
-from qsimc.encodings import edit
+from qsimc.encodings import edit, tensorrt
 from qsimc.encodings.aimet import entry_of
 from qsimc.encodings.bound import Binding, lint_bound
 from qsimc.encodings.convert import INFERRED
@@ -20,13 +19,15 @@ from qsimc.encodings.document import Document, read_document
 from qsimc.encodings.entry import EncodingsFile, Layout
 from qsimc.encodings.lint import lint as lint_file
 from qsimc.encodings.read import read_file
-from qsimc.encodings.write import document as written
+from qsimc.encodings.write import text as written
 from qsimc.outputs import safe_name, staged
 from qsimc.pipeline.plan import Choices, installed_backend, opened, resolve_on
 from qsimc.source import Source
 
 TARGETS: Mapping[str, Layout] = {
     **{f"aimet-{layout}": layout for layout in (Layout.V0_6_1, Layout.V1_0_0, Layout.V2_0_0, Layout.V2_1_0)},
+    "qnn-overrides": Layout.QNN,
+    "tensorrt-cache": Layout.TENSORRT,
     "qsimc": Layout.QSIMC,
 }
 """What `qsimc encodings convert --to` takes."""
@@ -86,6 +87,9 @@ def convert(path: str, to: str, *, model: str | None = None) -> Product:
     findings: list[Diagnostic] = []
     with _bound(model, findings.append) as binding:
         read = _sound(path, findings)
+        if target is Layout.QNN and binding is not None and read.document is not None:
+            # QNN drops what is in the wrong section, and says nothing.
+            findings += (d for d in lint_bound(read.document, read.file, binding) if d.code == "Q0813")
         return _product(read, target, findings, binding)
 
 
@@ -174,9 +178,13 @@ def _open(path: str, report: Report) -> Opened | None:
     if path.endswith(".onnx"):
         return _open_qdq(path, report)
     source = _read(path, report)
-    document = None if source is None else read_document(source, report)
+    document = None if source is None else _document(source, report)
     file = None if document is None else read_file(document, report)
     return None if file is None else Opened(path, file, document)
+
+
+def _document(source: Source, report: Report) -> Document | None:
+    return tensorrt.read_document(source) if tensorrt.is_cache(source.text) else read_document(source, report)
 
 
 def _open_qdq(path: str, report: Report) -> Opened | None:
@@ -250,7 +258,7 @@ def _text(file: EncodingsFile, findings: list[Diagnostic]) -> Product:
 
 
 def _dump(file: EncodingsFile) -> str:
-    return json.dumps(written(file), indent=1) + "\n"
+    return written(file)
 
 
 def _stop_on_errors(findings: list[Diagnostic]) -> None:

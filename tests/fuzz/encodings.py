@@ -18,6 +18,8 @@ def fuzz_one(data: bytes) -> None:
         return
     for form in TARGETS:
         try:
-            json.loads(convert(path, form).text)
+            text = convert(path, form).text
+            if form != "tensorrt-cache":
+                json.loads(text)
         except InputError as error:
             shown(error.findings)

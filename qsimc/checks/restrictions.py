@@ -5,17 +5,18 @@ What nobody said breaks no restriction.  What a target's own tool accepts and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as default
 
 from qsimc import targets
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity, Vendor
-from qsimc.formats import spelling
+from qsimc.formats import READINGS, builtin, spelling
 from qsimc.ir.config import Config, Restriction, Setting, show_setting
 from qsimc.ir.levels import Level, levels
-from qsimc.ir.predicate import Predicate, evaluate, refs, values_allowed
+from qsimc.ir.predicate import Facts, Predicate, evaluate, refs, values_allowed
 from qsimc.ir.select import ROLE_GROUPS, ROLES, AnyOf, Everything, NodeName, OpType, Selector, show
+from qsimc.source import Span
 from qsimc.spec import keymap
 from qsimc.spec.fields import domain
 
@@ -27,8 +28,11 @@ _CONFLICTS = 1
 
 
 @dataclass(slots=True)
-class _Broken:
-    """One restriction broken by one setting, for the tensors of some roles."""
+class Broken:
+    """One restriction broken by one setting, for the tensors of some roles.
+
+    `blamed` are the settings of the file that the restriction reads, none where nobody said anything.
+    """
 
     restriction: Restriction
     level: Level
@@ -39,32 +43,57 @@ class _Broken:
 
 def check(config: Config, report: Report) -> None:
     """Report restrictions that a configuration breaks, and where its target's tool will not do what it says."""
-    target = targets.load(config.target).config if config.target in targets.hardware() else None
-    if target is None and not config.restrictions and not _may_conflict(config):
-        return
-    own = target is not None and target.dialect == config.dialect
-    merged = levels(config, target.rules if target is not None and own else ())
-    conflicts = targets.conflicts().restrictions if _may_conflict(config) else ()
-    hard = (*(target.restrictions if target else ()), *config.restrictions, *conflicts)
-    for broken in _broken(merged, hard):
+    for broken in find(config):
         report(_error(config, broken))
-    cautions = targets.cautions(str(config.target)) if own else None
-    for broken in _broken(merged, cautions.restrictions if cautions else ()):
+    target = _target(config)
+    if target is None or not _same_tool(config, target):
+        return
+    # What is known of a tool's other half (aimet_torch) is not known of this one.
+    cautions = targets.cautions(str(config.target)) if target.dialect == config.dialect else ()
+    for broken in _broken(levels(config, targets.silent(config.dialect)), cautions):
         report(_warning(config, broken))
+    _other_hardware(config, target, report)
+
+
+def find(config: Config) -> Iterator[Broken]:
+    """Yield what breaks the restrictions of a configuration's target, its own, and those of any hardware."""
+    target = _target(config)
+    conflicts = targets.conflicts().restrictions if _may_conflict(config) else ()
+    if target is None and not config.restrictions and not conflicts:
+        return
+    # What a configuration takes over from a target that it extends stands back for the target it is checked against.
+    own = (r for r in config.restrictions if target is None or not builtin.is_own(r.span.source))
+    of_target = target.restrictions if target else ()
+    silent = targets.silent(READINGS.get(config.dialect, config.dialect)) if target is not None else ()
+    yield from _broken(levels(config, silent), (*of_target, *own, *conflicts))
+
+
+def _target(config: Config) -> Config | None:
+    """Return what restricts a configuration by its target, None if it names no hardware."""
+    name = config.target
+    known = name is not None and (name in targets.hardware() or name in targets.families())
+    return targets.load(str(name)).config if known else None
+
+
+def _same_tool(config: Config, target: Config) -> bool:
+    return target.dialect == READINGS.get(config.dialect, config.dialect)
 
 
 def _may_conflict(config: Config) -> bool:
     return any(s.field == targets.CONFLICTING for r in config.rules for c in r.clauses for s in c.settings)
 
 
-def _broken(merged: Iterable[Level], restrictions: Iterable[Restriction]) -> Iterator[_Broken]:
-    """Yield each broken restriction once per setting to blame, with all tensors concerned."""
-    found: dict[tuple[int, tuple[int, ...]], _Broken] = {}
+def _broken(merged: Iterable[Level], restrictions: Sequence[Restriction]) -> Iterator[Broken]:
+    """Yield each broken restriction once per setting to blame, with all tensors concerned.
+
+    A tensor that is not quantized breaks none but those that speak of just that.
+    """
+    found: dict[tuple[int, tuple[int, ...]], Broken] = {}
     for place, level in enumerate(merged):
         facts = level.facts()
         for index, restriction in enumerate(restrictions):
             for turn, role in enumerate(level.roles):
-                if not _concerns(restriction, level.selector, role):
+                if not _concerns(restriction, level.selector, role) or _is_off(restriction, facts, role):
                     continue
                 if evaluate(restriction.predicate, facts, role) is not (restriction.polarity == "forbid"):
                     continue
@@ -72,12 +101,16 @@ def _broken(merged: Iterable[Level], restrictions: Iterable[Restriction]) -> Ite
                 if place and _is_inherited(restriction, level, role):
                     continue
                 key = id(restriction), tuple(s.span.start for s in blamed[:1]) or (-1 - place,)
-                broken = found.setdefault(key, _Broken(restriction, level, blamed))
+                broken = found.setdefault(key, Broken(restriction, level, blamed))
                 broken.roles += [role] if role not in broken.roles else []
                 order = (_CONFLICTS, place, turn, index)
                 if _is_checked(level, role):
                     broken.order = min(broken.order or order, order)
     return iter(found.values())
+
+
+def _is_off(restriction: Restriction, facts: Facts, role: str) -> bool:
+    return facts[role].get("enabled") is False and all(ref.field != "enabled" for ref in refs(restriction.predicate))
 
 
 def _is_inherited(restriction: Restriction, level: Level, role: str) -> bool:
@@ -124,7 +157,7 @@ def _blamed(predicate: Predicate, level: Level, role: str) -> tuple[Setting, ...
 # ── diagnostics ──────────────────────────────────────────────────────────────────────────────
 
 
-def _error(config: Config, broken: _Broken) -> Diagnostic:
+def _error(config: Config, broken: Broken) -> Diagnostic:
     restriction = broken.restriction
     found = Diagnostic(
         code="Q0401",
@@ -140,7 +173,7 @@ def _error(config: Config, broken: _Broken) -> Diagnostic:
     return replace(found, name=restriction.name or found.name)
 
 
-def _warning(config: Config, broken: _Broken) -> Diagnostic:
+def _warning(config: Config, broken: Broken) -> Diagnostic:
     restriction = broken.restriction
     tool = keymap.load(config.dialect).tool
     return Diagnostic(
@@ -154,7 +187,29 @@ def _warning(config: Config, broken: _Broken) -> Diagnostic:
     )
 
 
-def _said(broken: _Broken) -> str:
+def _other_hardware(config: Config, target: Config, report: Report) -> None:
+    """Warn of a configuration that says it is for other hardware than its target."""
+    said, wanted = config.option(targets.HARDWARE), target.option(targets.HARDWARE)
+    if said is None or wanted is None or said.value == wanted.value:
+        return
+    labels = [Label(said.span, "said here")]
+    if config.target_span is not None:
+        labels.append(Label(config.target_span, "this target was chosen"))
+    tool = keymap.load(target.dialect).tool
+    report(
+        Diagnostic(
+            code="Q0402",
+            name="vendor-caution",
+            severity=Severity.WARNING,
+            message=f"`{said.name}` is `{said.value}`, and the target `{config.target}` is `{wanted.value}`",
+            labels=(*labels, Label(wanted.span, "the target says it here")),
+            notes=(f"{tool} goes by the file: it has rules of its own for V66, V68 and V69",),
+            helps=(f"write `{wanted.value}`, or check against the hardware that the file is for",),
+        )
+    )
+
+
+def _said(broken: Broken) -> str:
     """Return what is the matter, as the beginning of a message: "`asymmetric` for weight and bias of Conv"."""
     level = broken.level
     ref = next(iter(refs(broken.restriction.predicate)))
@@ -168,14 +223,16 @@ def _and(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _labels(config: Config, broken: _Broken) -> tuple[Label, ...]:
+def _labels(config: Config, broken: Broken) -> tuple[Label, ...]:
     labels = [Label(s.span, "said here" if not i else "and this") for i, s in enumerate(broken.blamed[:3])]
+    if not labels and config.target_span is None:
+        labels.append(Label(Span(config.source, 0, min(1, len(config.source.text))), "nothing here says otherwise"))
     if config.target_span is not None and broken.restriction not in config.restrictions:
         labels.append(Label(config.target_span, "this target was chosen"))
     return (*labels, Label(broken.restriction.span, broken.restriction.message))
 
 
-def _notes(broken: _Broken) -> Iterator[str]:
+def _notes(broken: Broken) -> Iterator[str]:
     """Yield what holds although nobody said it."""
     role, level = broken.roles[0], broken.level
     for ref in dict.fromkeys(refs(broken.restriction.predicate)):
@@ -185,7 +242,7 @@ def _notes(broken: _Broken) -> Iterator[str]:
             yield f"`{show_setting(ref.field, given.value)}` is the default of {at}"
 
 
-def _helps(config: Config, broken: _Broken) -> Iterator[str]:
+def _helps(config: Config, broken: Broken) -> Iterator[str]:
     """Yield the values that the first setting to blame could have instead."""
     role, level = broken.roles[0], broken.level
     facts, predicate = level.facts(), broken.restriction.predicate
@@ -212,7 +269,7 @@ def _is_shared(level: Level, field: str, setting: Setting, roles: Iterable[str])
     return any(level.said[role].get(field) is setting for role in ROLES if role not in roles)
 
 
-def _vendor(config: Config, broken: _Broken) -> Vendor | None:
+def _vendor(config: Config, broken: Broken) -> Vendor | None:
     """Return what the dialect's own tool prints, if the restriction is its own and it looks at the tensor."""
     if config.dialect not in keymap.names() or not broken.order:
         return None

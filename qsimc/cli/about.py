@@ -63,24 +63,37 @@ def _page(code: str) -> pages.Page:
 
 @click.command()
 @click.argument("name", required=False)
+@_STYLE
 @options.output_option
-def targets(name: str | None, output: str | None) -> int:
+def targets(name: str | None, style: str, output: str | None) -> int:
     """List the built-in configurations and the hardware targets, or print one.
 
     \b
     qsimc targets
     qsimc targets aimet:default
-    qsimc targets vitis-dpu
+    qsimc targets htp-v73
+    qsimc targets --format json
     """
-    if name is None:
-        listed = (*builtin.names(), *builtin.hardware())
-        product("".join(f"{known:<20} {builtin.title(known)}\n" for known in listed), output)
-        return OK
-    try:
+    if name is not None and name not in (*builtin.names(), *builtin.hardware(), *builtin.families()):
+        near = did_you_mean(name, (*builtin.names(), *builtin.hardware()))
+        said = f"did you mean `{near}`?" if near else "`qsimc targets` lists them"
+        raise click.UsageError(f"nothing built in is called `{name}`; {said}")
+    listed = (*builtin.names(), *builtin.hardware()) if name is None else (name,)
+    if style == "json":
+        document = {"format_version": "1.0", "targets": [_target(known, text=name is not None) for known in listed]}
+        product(json.dumps(document, indent=2) + "\n", output)
+    elif name is not None:
         product(builtin.source(name).text, output)
-    except LookupError as error:
-        raise click.UsageError(str(error.args[0])) from error
+    else:
+        width = max(map(len, listed)) + 2
+        product("".join(f"{known:<{width}}{builtin.title(known)}\n" for known in listed), output)
     return OK
+
+
+def _target(name: str, *, text: bool) -> dict[str, str]:
+    kind = "configuration" if name in builtin.names() else "family" if name in builtin.families() else "hardware"
+    found = {"name": name, "kind": kind, "title": builtin.title(name)}
+    return found | ({"text": builtin.source(name).text} if text else {})
 
 
 @click.command()

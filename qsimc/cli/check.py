@@ -15,7 +15,7 @@ import click
 
 from qsimc.cli import options
 from qsimc.cli.output import colorful, columns, product, write_stderr
-from qsimc.cli.status import OK, UNREADABLE, status_of
+from qsimc.cli.status import FINDINGS, OK, UNREADABLE, status_of
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.render import RENDERERS, ci, text
 from qsimc.render.machine import portable_path
@@ -52,7 +52,10 @@ class ReportType(click.ParamType[Report]):
 @click.command()
 @click.argument("config", nargs=-1, required=True)
 @options.from_option
-@click.option("--target", metavar="NAME", help="Check against a hardware target (`qsimc targets`).")
+@click.option(
+    "--target", metavar="NAME", help="Check against a hardware target (`qsimc targets`); `all` lists which accept it."
+)
+@click.option("--suggest", is_flag=True, help="With --target: the fewest edits that make CONFIG legal for it.")
 @click.option("--model", metavar="M", help="Also bind to a model: which rules apply, and to what.")
 @options.mode_or_settings_option
 @click.option(
@@ -77,6 +80,7 @@ def check(
     config: tuple[str, ...],
     format: str | None,
     target: str | None,
+    suggest: bool,
     model: str | None,
     mode: str | None,
     fail_on: str | None,
@@ -100,12 +104,16 @@ def check(
     \b
     qsimc check config.json
     qsimc check configs --target vitis-dpu --fail-on warning
+    qsimc check config.json --target all
+    qsimc check config.json --target vitis-dpu --suggest
     qsimc check config.json --fix --diff
     qsimc check configs --format text --format sarif=findings.sarif
     qsimc check configs --baseline known.json --update-baseline
     """
+    from qsimc.cli.suggestions import refuse_with_targets, show_matrix, show_suggestion
     from qsimc.pipeline.batch import Request, check_all
     from qsimc.pipeline.inputs import inputs
+    from qsimc.targets import ALL
 
     wanted = _wanted(reports, output)
     _refuse_contradictions(config, fix=fix, diff=diff, settings=settings, isolated=isolated)
@@ -117,6 +125,13 @@ def check(
     missing: list[Diagnostic] = []
     files = inputs(config, missing.append, everywhere)
     request = Request(format, target, model, mode, ignore_unknown)
+    if suggest or target == ALL:
+        others = {"--model": model, "--fix": fix, "--baseline": baseline, "--update-baseline": update_baseline}
+        refuse_with_targets(config, [name for name, given in others.items() if given])
+        counted = Severity(fail_on) if fail_on else here.fail_on or Severity.ERROR
+        show_ = show_suggestion if suggest else show_matrix
+        status = show_(files, missing, request, [(report.style, report.file) for report in wanted], counted)
+        return OK if exit_zero and status == FINDINGS else status
     try:
         if fix and not diff:
             _fix(files, request)

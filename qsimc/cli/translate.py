@@ -16,7 +16,9 @@ from qsimc.render import RENDERERS
 
 def _writable(_: click.Context, __: click.Parameter, value: str) -> str:
     if value not in formats.writable():
-        raise click.BadParameter(f"no format `{value}` can be written; there are {', '.join(formats.writable())}")
+        from qsimc.pipeline.translate import not_writable
+
+        raise click.BadParameter(not_writable(value))
     return value
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.formats import foreign, keyed, qtypes
+from qsimc.graph import Graph
 from qsimc.ir.config import Config
 from qsimc.source import Source
 from qsimc.spec import keymap
@@ -30,16 +31,17 @@ def writable() -> tuple[str, ...]:
     return (*sorted({*keymap.names(), *(name for name in foreign.names() if foreign.writer(name))}), QSIM)
 
 
-def read(source: Source, report: Report, format: str | None = None) -> Config | None:
+def read(source: Source, report: Report, format: str | None = None, graph: Graph | None = None) -> Config | None:
     """Return what a configuration file means, or None after reporting why it cannot be read.
 
     Args:
         format: one of `names()`; None looks at the content.
+        graph: that of a model, for formats that speak of its tensors.
 
     Raises:
         LookupError: no such format; the message names those there are.
     """
-    config = written(source, report, format)
+    config = written(source, report, format, graph)
     return config and meaning(config)
 
 
@@ -53,7 +55,7 @@ def meaning(config: Config) -> Config:
     return vitis.meaning(config)
 
 
-def written(source: Source, report: Report, format: str | None = None) -> Config | None:
+def written(source: Source, report: Report, format: str | None = None, graph: Graph | None = None) -> Config | None:
     """Return what a configuration file says, word for word: what a translation begins with.
 
     Args and errors are those of `read`.
@@ -64,22 +66,21 @@ def written(source: Source, report: Report, format: str | None = None) -> Config
         is_qsim = not source.text.lstrip().startswith("{")
         config = written(source, report, QSIM if is_qsim else READINGS[format])
         return config and replace(config, dialect=format, format=format)
-    if format == QSIM or (format is None and not _looks_like_json(source.text)):
+    if format == QSIM or (format is None and not _is_data(source)):
         # Imported here: lark costs more than everything else that a JSON config needs.
         from qsimc.formats.qsim import read as read_qsim
 
         return read_qsim(source, report)
-    document = json.parse(source, report)
+    found, document = _document(source, report, format)
     if document is None:
         return None
-    found = format or _recognised(document)
     if found is None:
         report(_of_another_tool(source, document) or _unrecognised(source))
         return None
     if found == QTYPES:
         return qtypes.read(source, document, report)
     if (other := foreign.reader(found)) is not None:
-        return other.read(source, document, report)
+        return foreign.read(other, source, document, report, graph)
     if found == "vitis":
         # Imported here, as above: only this vendor's files need it.
         from qsimc.formats import vitis
@@ -88,17 +89,49 @@ def written(source: Source, report: Report, format: str | None = None) -> Config
     return keyed.read(keymap.load(found), source, document, report)
 
 
-def _looks_like_json(text: str) -> bool:
-    """Say whether a text begins as JSON does; one that begins with a name in quotes is .qsim, unless that is all."""
-    return text.lstrip().startswith(("{", "[")) or re.fullmatch(r'\s*"[^"\n]*"\s*', text) is not None
+def _is_data(source: Source) -> bool:
+    """Say whether a text is JSON or YAML; one that begins with a name in quotes is .qsim, unless that is all."""
+    begins = source.text.lstrip().startswith(("{", "[", "//", "/*"))
+    return begins or source.path.endswith(_YAML) or re.fullmatch(r'\s*"[^"\n]*"\s*', source.text) is not None
+
+
+_YAML = (".yaml", ".yml")
+
+
+def _document(source: Source, report: Report, format: str | None) -> tuple[str | None, json.Json | None]:
+    """Return the format of a text and the value in it; no value after reporting why it cannot be read.
+
+    Formats that have a syntax of their own, comments in JSON or YAML, are tried where the text is no JSON.
+    """
+    if format is not None:
+        return format, foreign.parser(format)(source, report)
+    findings: list[Diagnostic] = []
+    document = None if source.path.endswith(_YAML) else json.parse(source, findings.append)
+    if document is not None:
+        for finding in findings:
+            report(finding)
+        return _recognised(document), document
+    for name in foreign.with_syntax():
+        said: list[Diagnostic] = []
+        other = foreign.parser(name)(source, said.append)
+        if other is not None and _is_in(name, other):
+            for finding in said:
+                report(finding)
+            return name, other
+    for finding in findings or [_unrecognised(source)]:
+        report(finding)
+    return None, None
 
 
 def _recognised(document: json.Json) -> str | None:
-    """Return the format that a JSON document is in, by its content."""
+    """Return the format that a JSON document is in, by its content: by keys of one vendor, or by one of several."""
     if qtypes.recognises(document):
         return QTYPES
-    keyed_format = next((name for name in keymap.names() if keyed.recognises(keymap.load(name), document)), None)
-    return keyed_format or next((name for name in foreign.names() if _is_in(name, document)), None)
+    tables = [keymap.load(name) for name in keymap.names()]
+    found = next((table.name for table in tables if keyed.has_any(document, table.recognise)), None)
+    # Looked at one after the other only where no key has decided: each is a module to import.
+    found = found or next((name for name in foreign.names() if _is_in(name, document)), None)
+    return found or next((table.name for table in tables if keyed.has_any(document, table.hints)), None)
 
 
 def _is_in(name: str, document: json.Json) -> bool:

@@ -30,6 +30,11 @@ def source(stem: str) -> Source:
     return Source(f"{_FOLDER}{stem}.qsim", resources.read("specs", f"targets/{stem}.qsim"))
 
 
+def is_own(source_: Source) -> bool:
+    """Say whether a source is a built-in file."""
+    return source_.path.startswith(_FOLDER) and source_.path.removeprefix(_FOLDER).removesuffix(".qsim") in stems()
+
+
 MAX_BYTES = 64 * 2**20
 """Largest file that is extended; as large as a configuration may be."""
 

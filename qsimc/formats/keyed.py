@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, Vendor, did_you_mean
@@ -40,9 +40,9 @@ class _Draft:
         return Rule(self.selector, clauses, self.span, self.subject)
 
 
-def recognises(table: KeyTable, document: Json) -> bool:
-    """Say whether a document has a top-level key of this format."""
-    return isinstance(document, Object) and any(m.key in table.recognise for m in document.members)
+def has_any(document: Json, keys: Collection[str]) -> bool:
+    """Say whether a document has one of some keys at its top level."""
+    return isinstance(document, Object) and any(m.key in keys for m in document.members)
 
 
 def read(table: KeyTable, source: Source, document: Json, report: Report) -> Config:

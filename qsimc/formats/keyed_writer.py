@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from qsimc.formats import builtin
 from qsimc.formats.encoders import NoWordError, encode, nearest
 from qsimc.ir.config import Clause, Config, Rule, Setting, show_rule
 from qsimc.ir.loss import OF_FIELD, Lose, Loss, LossKind
@@ -44,6 +45,8 @@ def write(table: KeyTable, config: Config, lose: Lose) -> str:
             writer.rule(replace(rule, selector=selector))
     writer.fusions(config)
     for restriction in config.restrictions:
+        if builtin.is_own(restriction.span.source):  # what a target demands goes with its name
+            continue
         message = f"{table.title} has no restrictions of its own: `{restriction.span.text}`"
         lose(Loss(LossKind.RESTRICTION, message, restriction.span))
     return json.dumps(writer.finished(), indent=2, ensure_ascii=False) + "\n"
@@ -76,7 +79,7 @@ class _Writer:
         device = next((word for word, target in self.table.devices.items() if target == config.target), None)
         if row is not None and device is not None:
             _put(self.document, _keys(row.path), device)
-        elif config.target is not None:
+        elif config.target is not None and row is not None:
             message = f"{self.table.title} cannot name the target `{config.target}`"
             self.lose(Loss(LossKind.OPTION, message, config.target_span))
         for option in config.options:

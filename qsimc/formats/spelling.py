@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from qsimc.formats.encoders import NoWordError, encode
 from qsimc.ir.config import Config, Value, show_setting
 from qsimc.spec import keymap
 
@@ -17,9 +18,10 @@ def spell(config: Config, field: str, value: Value) -> str:
     if row is None:
         return show_setting(field, value)
     key = row.path.rpartition(".")[2]
-    words = {neutral: word for word, neutral in table.words.get(row.codec, {}).items()}
-    said = words.get(str(value), value) if words else value
-    return f'"{key}": {json.dumps(said)}'
+    try:
+        return f'"{key}": {json.dumps(encode(table, row.codec, value))}'
+    except NoWordError:
+        return show_setting(field, value)
 
 
 def role(config: Config, name: str) -> str:

@@ -125,7 +125,8 @@ def _is_foreign(findings: Sequence[Diagnostic]) -> bool:
     source = next((d.labels[0].span.source for d in findings if d.code == "Q0102" and d.labels), None)
     if source is None or source.text.lstrip()[:1] not in ("{", "["):
         return False
-    return not any(f'"{key}"' in source.text for name in keymap.names() for key in keymap.load(name).recognise)
+    tables = [keymap.load(name) for name in keymap.names()]
+    return not any(f'"{key}"' in source.text for table in tables for key in table.recognise | table.hints)
 
 
 def _processors() -> int:

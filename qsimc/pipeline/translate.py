@@ -76,6 +76,16 @@ def translate(
     return done.text, list(done.losses)
 
 
+def not_writable(to: str) -> str:
+    """Return why a configuration cannot be written in a format, and what to do instead."""
+    # Imported here: encodings bring numpy, and are asked for by mistake only.
+    from qsimc.pipeline.encodings import TARGETS
+
+    if to in TARGETS:
+        return f"`{to}` holds encodings, which come from data: `qsimc quantize` first, then `qsimc encodings convert`"
+    return f"no format `{to}` can be written; there are {', '.join(formats.writable())}"
+
+
 def translated(
     reference: str, to: str, *, format: str | None = None, model: str | None = None, chosen: Choices | None = None
 ) -> Translation:
@@ -85,7 +95,7 @@ def translated(
         chosen: what the configuration does not say, for plans on the model.
     """
     if to not in formats.writable():
-        raise LookupError(f"no format `{to}` can be written; there are {', '.join(formats.writable())}")
+        raise LookupError(not_writable(to))
     findings: list[Diagnostic] = []
     source = read_source(reference, findings.append)
     stop_on_errors(findings)
@@ -137,7 +147,7 @@ def on_model(
     if to not in formats.names() or config.dialect == PORT_DIALECT:
         return losses, text
     before = _plan(formats.meaning(config), backend, model, chosen, findings)
-    again = _read_back(text, to, config)
+    again = _read_back(text, to, config, model.graph)
     after = None if again is None else _plan(again, backend, model, chosen, [])
     if before is None or after is None:
         return losses, text
@@ -156,14 +166,14 @@ def _plan(config: Config, backend: Backend, model: Model, chosen: Choices, findi
     return None if bound is None else bound.plan
 
 
-def _read_back(text: str, to: str, config: Config) -> Config | None:
+def _read_back(text: str, to: str, config: Config, graph: Graph) -> Config | None:
     """Return a translation as its own format reads it.
 
     Raises:
         InputError: it is not sound, which is a bug of ours.
     """
     found: list[Diagnostic] = []
-    again = formats.read(Source(f"{config.source.path}, as {to}", text), found.append, to)
+    again = formats.read(Source(f"{config.source.path}, as {to}", text), found.append, to, graph)
     stop_on_errors(found)
     return again
 

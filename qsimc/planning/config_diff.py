@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from qsimc.ir.config import Config, Rule, Setting, Value, show_rule, show_value
-from qsimc.ir.select import AnyOf, OpType, Selector, show
+from qsimc.ir.select import AnyOf, OpType, Selector, chains, show
 from qsimc.planning.plan import Reason
 
 _Key: TypeAlias = tuple[str, ...]
@@ -64,8 +64,8 @@ def _canonical(config: Config) -> Mapping[_Key, _Said]:
         reason = Reason(f"option {option.name}={show_value(option.value)}", option.span)
         said["option", option.name] = _Said(value, reason)
     said.update(_rules(config))
-    for fusion in config.fusions:
-        text = show(fusion.chain)
+    for fusion, ops in ((fusion, ops) for fusion in config.fusions for ops in chains(fusion.chain)):
+        text = " -> ".join(ops)
         said["fuse", text] = _Said(True, Reason(f"fuse {text}", fusion.span))
     return said
 

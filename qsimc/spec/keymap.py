@@ -35,6 +35,7 @@ class TableFile:
     dialect: str
     required: tuple[str, ...]
     recognise: tuple[str, ...]
+    hints: tuple[str, ...] = ()
     key: dict[str, str]
     empty: dict[str, str] = field(default_factory=dict)
     instead: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class Place:
 class KeyTable:
     """A key table, compiled to the tree of places its paths describe.
 
-    `schema` says that the vendor's program validates files by a JSON schema, and so what it prints.  `roles`, `devices`
+    `recognise` are keys that no other format has, `hints` keys that others have as well.  `schema` says that the vendor's program validates files by a JSON schema, and so what it prints.  `roles`, `devices`
     and `words` translate the vendor's words, `instead` has the vendor's nearest word for a value that it has none for,
     and `says` is what its program prints where one of our restrictions fails.
     """
@@ -97,6 +98,7 @@ class KeyTable:
     tool: str
     dialect: str
     recognise: frozenset[str]
+    hints: frozenset[str]
     root: Place
     schema: bool
     roles: Mapping[str, str]
@@ -138,6 +140,7 @@ def load(name: str) -> KeyTable:
         tool=table.tool,
         dialect=table.dialect,
         recognise=frozenset(table.recognise),
+        hints=frozenset(table.hints),
         root=root,
         schema=table.schema,
         roles=table.roles,

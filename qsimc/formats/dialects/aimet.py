@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qsimc.formats.dialects.maker import Maker
-from qsimc.formats.dialects.neutral import AIMET, silent_level
+from qsimc.formats.dialects.neutral import AIMET, VITIS, silent_level
 from qsimc.ir.config import Clause, Config, Rule, Setting
 from qsimc.ir.levels import Level
 from qsimc.ir.loss import Lose, Loss, LossKind
@@ -41,7 +41,16 @@ class _ForAimet(Maker):
                 self.lose(Loss(LossKind.SELECTOR, "AIMET has no rules about single nodes", at))
         rules += self.unsayable(self.neutral.rules, "AIMET")
         known = {row.field for row in keymap.rows(keymap.load(AIMET).root) if row.where == "option"}
-        return replace(self.neutral, dialect=AIMET, rules=tuple(rules), options=self.options(known, "AIMET"))
+        options = self.options(known, "AIMET")
+        return replace(self.neutral, dialect=AIMET, target=self._target(), rules=tuple(rules), options=options)
+
+    def _target(self) -> str | None:
+        """Return the target, unless it is another vendor's."""
+        if self.neutral.target not in keymap.load(VITIS).devices.values():
+            return self.neutral.target
+        message = f"AIMET cannot name the target `{self.neutral.target}`"
+        self.lose(Loss(LossKind.OPTION, message, self.neutral.target_span))
+        return None
 
     def _arguments(self, level: Level, silent: Level) -> None:
         """Lose what AIMET takes as arguments and what would not come out as said."""

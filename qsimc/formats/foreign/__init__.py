@@ -8,6 +8,11 @@ A module `name.py` is the format `name` (with `-` for `_`) and has
     def read(source, document, report) -> Config          of the dialect `onnx`; left out where qsimc only writes
     def write(config, lose, graph) -> str                 left out where qsimc only reads
 
+and, where they are needed,
+
+    def parse(source, report) -> Json | None              of a text that is no plain JSON
+    def read_on(source, document, report, graph)          of a file that speaks of the tensors of a model
+
 `read` and `write` speak in ONNX's operator names and in the neutral vocabulary (specs/fields.toml).  What a file says
 and the vocabulary has no word for is reported as a loss (`Loss.diagnostic()`) while it is read; what a config says and
 the format cannot is a loss while it is written.  `write` gets a configuration with its defaults spelt out; `graph` is
@@ -16,6 +21,7 @@ that of a model, if there is one, for what can be said by names only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -26,6 +32,7 @@ from qsimc.graph import Graph
 from qsimc.ir.config import Config
 from qsimc.ir.loss import Lose
 from qsimc.source import Source
+from qsimc.syntax import json
 from qsimc.syntax.json import Json
 
 
@@ -65,6 +72,26 @@ def writer(name: str) -> Writer | None:
     """Return the format of a name if it can be written."""
     found = _module(name)
     return cast(Writer, found) if hasattr(found, "write") else None
+
+
+def read(format: Reader, source: Source, document: Json, report: Report, graph: Graph | None) -> Config:
+    """Return what a document in a format says, with a model at hand if `graph` is given."""
+    on_model: Callable[[Source, Json, Report, Graph], Config] | None = getattr(format, "read_on", None)
+    if graph is None or on_model is None:
+        return format.read(source, document, report)
+    return on_model(source, document, report, graph)
+
+
+def parser(name: str) -> Callable[[Source, Report], Json | None]:
+    """Return what makes a located value of a text in a format: the format's own parser, or that of JSON."""
+    own: Callable[[Source, Report], Json | None] = getattr(_module(name), "parse", json.parse)
+    return own
+
+
+@cache
+def with_syntax() -> tuple[str, ...]:
+    """Return the formats that have a parser of their own."""
+    return tuple(name for name in names() if hasattr(_module(name), "parse"))
 
 
 def _module(name: str) -> object:

@@ -76,7 +76,7 @@ UNSIMULATED: Mapping[str, frozenset[str | bool | int]] = {
     "type": frozenset({"float8_e4m3", "float8_e5m2", "float4_e2m1"}),
     "scale": frozenset({"e8m0"}),
 }
-"""Settings that are read, checked and translated, and that no backend simulates: field -> values, none for every one."""
+"""Settings that are read, checked and translated, and that no backend simulates: field -> values, none for all."""
 
 
 @cache

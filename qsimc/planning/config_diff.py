@@ -64,9 +64,10 @@ def _canonical(config: Config) -> Mapping[_Key, _Said]:
         reason = Reason(f"option {option.name}={show_value(option.value)}", option.span)
         said["option", option.name] = _Said(value, reason)
     said.update(_rules(config))
-    for fusion, ops in ((fusion, ops) for fusion in config.fusions for ops in chains(fusion.chain)):
-        text = " -> ".join(ops)
-        said["fuse", text] = _Said(True, Reason(f"fuse {text}", fusion.span))
+    for fusion in config.fusions:
+        for ops in chains(fusion.chain):
+            text = " -> ".join(ops)
+            said["fuse", text] = _Said(True, Reason(f"fuse {text}", fusion.span))
     return said
 
 

@@ -88,9 +88,10 @@ class Place:
 class KeyTable:
     """A key table, compiled to the tree of places its paths describe.
 
-    `recognise` are keys that no other format has, `hints` keys that others have as well.  `schema` says that the vendor's program validates files by a JSON schema, and so what it prints.  `roles`, `devices`
-    and `words` translate the vendor's words, `instead` has the vendor's nearest word for a value that it has none for,
-    and `says` is what its program prints where one of our restrictions fails.
+    `recognise` are keys that no other format has, `hints` keys that others have as well.  `schema` says that the
+    vendor's program validates files by a JSON schema, and so what it prints.  `roles`, `devices` and `words` translate
+    the vendor's words, `instead` has the vendor's nearest word for a value that it has none for, and `says` is what its
+    program prints where one of our restrictions fails.
     """
 
     name: str

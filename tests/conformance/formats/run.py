@@ -41,8 +41,9 @@ def main() -> int:
 def _ask(name: str) -> Iterator[tuple[str, str, str]]:
     """Yield a format, a configuration and why it is not accepted, empty if it is."""
     written: dict[str, str] = {}
+    suffix = _qsimc("-c", _SUFFIX, name).stdout.strip()
     for config in sorted((_HERE / "configs").glob("*.qsim")):
-        target = _WORK / "formats" / name / config.stem
+        target = _WORK / "formats" / name / f"{config.stem}{suffix}"
         if error := _translated(config, name, target):
             yield name, config.stem, error
         else:
@@ -74,13 +75,20 @@ def _translated(config: Path, name: str, target: Path) -> str:
     """Translate a configuration; return why it cannot be, empty if it can."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    own = _CHECKOUT / ".venv" / "bin" / "python"
-    python = str(own) if own.is_file() else sys.executable
-    command = [python, "-m", "qsimc", "translate", str(config), "--to", name, "--output", str(target)]
-    done = subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True)
+    done = _qsimc("-m", "qsimc", "translate", str(config), "--to", name, "--output", str(target))
     if done.returncode in _TRANSLATED and target.is_file():
         return ""
     return f"not translated, exit status {done.returncode}: {done.stderr[-300:]}"
+
+
+_SUFFIX = "import sys; from qsimc.formats import foreign; print(foreign.writer(sys.argv[1]).SUFFIX)"
+
+
+def _qsimc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python where qsimc is installed: the checkout's environment, if there is one."""
+    own = _CHECKOUT / ".venv" / "bin" / "python"
+    command = [str(own) if own.is_file() else sys.executable, *arguments]
+    return subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True)
 
 
 def steps(requirements: Path) -> list[list[str]]:

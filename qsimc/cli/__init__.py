@@ -21,6 +21,7 @@ from qsimc.cli.status import BUG, INTERRUPTED, OK, USAGE, status_of
 from qsimc.diagnostics import InputError
 
 _HOME = {
+    "breaking": "breaking",
     "build": "model",
     "calibrate": "model",
     "capabilities": "about",
@@ -30,11 +31,14 @@ _HOME = {
     "evaluate": "result",
     "explain": "about",
     "export": "result",
+    "fmt": "fmt",
+    "init": "init",
     "lsp": "lsp",
     "plan": "config",
     "quantize": "model",
     "schema": "schema",
     "targets": "about",
+    "translate": "translate",
     "why": "config",
 }
 

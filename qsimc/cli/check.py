@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,6 @@ from qsimc.cli.output import colorful, columns, product, write_stderr
 from qsimc.cli.status import FINDINGS, OK, UNREADABLE, status_of
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.render import RENDERERS, ci, text
-from qsimc.render.machine import portable_path
 from qsimc.settings import Settings, nearest
 from qsimc.settings import read as read_settings
 
@@ -232,8 +229,7 @@ def _fix(files: Sequence[Input], request: Request) -> None:
 def _patch(files: Sequence[Input], request: Request) -> Iterator[str]:
     """Yield what fixing would change, as a patch."""
     from qsimc.pipeline.fixing import fixed
+    from qsimc.render.patch import patch
 
     for file in fixed(files, request):
-        old, new = (StringIO(said, newline="\n").readlines() for said in (file.before, file.after))
-        for line in difflib.unified_diff(old, new, f"a/{portable_path(file.path)}", f"b/{portable_path(file.path)}"):
-            yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        yield from patch(file.path, file.before, file.after)

@@ -14,7 +14,7 @@ DIFFERENT = 4
 BUG = 101
 INTERRUPTED = 130
 
-UNREADABLE = frozenset({"Q0101", "Q0110", "Q0111", "Q0116", "Q0501", "Q0601"})
+UNREADABLE = frozenset({"Q0101", "Q0110", "Q0111", "Q0112", "Q0116", "Q0501", "Q0601"})
 """Codes that say that a file could not be read at all: a mistake of the command line, not of the file."""
 
 

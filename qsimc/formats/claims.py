@@ -1,16 +1,18 @@
-"""Trees of `require` and `forbid` to predicates: names become fields, roles and words."""
+"""Trees of `require` and `forbid` to predicates: names become fields, roles and words.  And restrictions to text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, did_you_mean
-from qsimc.ir.config import Value
+from qsimc.ir import lexical
+from qsimc.ir.config import Restriction, Value, show_roles, show_setting, show_value
 from qsimc.ir.predicate import Both, Compare, Either, Implies, Member, Not, Predicate, Ref
 from qsimc.ir.select import ROLES
+from qsimc.ir.select import show as show_selector
 from qsimc.source import Span
 from qsimc.spec.fields import vocabulary
-from qsimc.syntax.tree import Token, Tree
+from qsimc.syntax.tree import Token, Tree, trees
 
 _ORDERED = ("integer", "real")
 
@@ -33,7 +35,7 @@ class Claims:
                 return self._member(tree, span)
             case "holds":
                 return self._holds(tree, span)
-        parts = [self.predicate(child) for child in tree.children if isinstance(child, Tree)]
+        parts = [self.predicate(child) for child in trees(tree.children)]
         read = tuple(part for part in parts if part is not None)
         if len(read) < len(parts):
             return None
@@ -70,11 +72,11 @@ class Claims:
         assert isinstance(name, Token)
         assert isinstance(values, Tree)
         left = self._ref(name)
-        trees = [child for child in values.children if isinstance(child, Tree)]
-        read = tuple(self._value(child) for child in trees)
+        members = list(trees(values.children))
+        read = tuple(self._value(member) for member in members)
         if left is None:
             return None
-        wrong = [at for value, at in zip(read, trees, strict=True) if not self._fits(left, value, at)]
+        wrong = [at for value, at in zip(read, members, strict=True) if not self._fits(left, value, at)]
         return None if wrong else Member(left, read, span)
 
     def _holds(self, tree: Tree, span: Span) -> Predicate | None:
@@ -129,3 +131,33 @@ class Claims:
         self._report(
             Diagnostic(code="Q0202", name="bad-value", severity=Severity.ERROR, message=message, labels=(Label(span),))
         )
+
+
+def show(restriction: Restriction) -> str:
+    """Return a restriction as it is written in a .qsim file, on one line."""
+    subject = f"{show_selector(restriction.selector)}{show_roles(restriction.roles)}"
+    message = f" {lexical.string(restriction.message)}" if restriction.message else ""
+    name = f" as {restriction.name}" if restriction.name else ""
+    return f"{restriction.polarity} {subject}: {_show(restriction.predicate)}{message}{name}"
+
+
+def _show(predicate: Predicate) -> str:
+    match predicate:
+        case Compare(left, "==", bool(value)) if vocabulary().fields[left.field].type == "flag":
+            return _show_ref(Ref(show_setting(left.field, value), left.role))
+        case Compare(left, operator, right):
+            return f"{_show_ref(left)} {operator} {_show_ref(right) if isinstance(right, Ref) else show_value(right)}"
+        case Member(left, values):
+            return f"{_show_ref(left)} in {show_value(values)}"
+        case Not(of):
+            return f"not ({_show(of)})"
+        case Both(parts):
+            return " and ".join(f"({_show(part)})" for part in parts)
+        case Either(parts):
+            return " or ".join(f"({_show(part)})" for part in parts)
+        case Implies(premise, conclusion):
+            return f"({_show(premise)}) => ({_show(conclusion)})"
+
+
+def _show_ref(ref: Ref) -> str:
+    return f"{ref.role}.{ref.field}" if ref.role else ref.field

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from posixpath import normpath
 
 from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, did_you_mean
-from qsimc.formats import builtin
+from qsimc.formats import READINGS, builtin
 from qsimc.formats.claims import Claims
 from qsimc.ir.config import Clause, Config, Fusion, Option, Restriction, Rule, Setting, Value
+from qsimc.ir.lexical import read_name, read_number, read_string
 from qsimc.ir.select import AnyOf, Boundary, Chain, Everything, NodeName, OpType, Selector
 from qsimc.source import Source, Span
 from qsimc.spec import keymap
 from qsimc.spec.fields import Field, vocabulary
 from qsimc.syntax import qsim
-from qsimc.syntax.tree import Child, Token, Tree
+from qsimc.syntax.tree import Child, Token, Tree, trees
 
 
 def read(source: Source, report: Report) -> Config:
@@ -51,9 +51,9 @@ MAX_EXTENDED = 64
 MAX_SETTINGS = 100
 """Settings up to which a `let` is put in its place; without an end to it, each `let` could double the one before."""
 
-_MAX_DIGITS = 400  # of one integer; the longest float64 needs 309, and int() is quadratic
+NEUTRAL = "onnx"
 
-DIALECTS = ("onnx", *keymap.names())
+DIALECTS = (NEUTRAL, *sorted({*keymap.names(), *READINGS}))
 """Whose operator and option names a .qsim file can speak in."""
 
 _WANTED = {
@@ -71,7 +71,7 @@ class _Reader:
         self.report = report
         self.within = (*within, normpath(source.path))
         self.extended = extended
-        self.dialect = "onnx"
+        self.dialect = NEUTRAL
         self.lets: dict[str, tuple[Setting, ...]] = {}
         self.options: list[Option] = []
         self.rules: list[Rule] = []
@@ -91,7 +91,7 @@ class _Reader:
             case "require" | "forbid":
                 self._claim(tree)
             case "option":
-                for name, value in map(_name_and_value, _trees(tree)):
+                for name, value in map(_name_and_value, trees(tree.children)):
                     self._option(name, value)
             case "let":
                 self.lets[str(tree.children[0])] = self._settings(tree.children[1:])
@@ -139,11 +139,11 @@ class _Reader:
         assert isinstance(base, Tree)
         if base.data == "base_target":
             self._target(base.children[0])
-            if self.target is None:
+            if base.children[0] not in builtin.stems():
                 return
-            source: Source | None = builtin.source(self.target)
+            source: Source | None = builtin.source(str(base.children[0]))
         else:
-            source = builtin.beside(self.source, _unquoted(base.children[0]))
+            source = builtin.beside(self.source, read_string(str(base.children[0])))
         if source is None:
             self.report(self._not_extended("there is no such file", base))
         elif normpath(source.path) in self.within:
@@ -173,7 +173,7 @@ class _Reader:
                     selector=self._selector(selector),
                     roles=_names(roles),
                     predicate=claim,
-                    message="" if message is None else _unquoted(message),
+                    message="" if message is None else read_string(str(message)),
                     span=self._span(predicate),
                 )
             )
@@ -181,7 +181,9 @@ class _Reader:
     def _option(self, name: Token, tree: Tree) -> None:
         known = _options(self.dialect)
         word, value = str(name), self._value(tree)
-        if word not in known:
+        if self.dialect == NEUTRAL:  # switches of whichever tool's file this was translated from
+            self.options.append(Option(word, value, self._span(tree)))
+        elif word not in known:
             near = did_you_mean(word, tuple(known))
             helps = (f"did you mean `{near}`?",) if near else (f"options: {', '.join(known) or 'none'}",)
             message = f"the dialect `{self.dialect}` has no option `{word}`"
@@ -206,11 +208,11 @@ class _Reader:
             case "model":
                 return Boundary()
             case "op_type":
-                return OpType(str(tree.children[0]))
+                return OpType(read_name(str(tree.children[0])))
             case "node_name":
-                return NodeName(_unquoted(tree.children[0]))
+                return NodeName(read_string(str(tree.children[0])))
             case "node_glob":
-                return NodeName(_unquoted(tree.children[0]), glob=True)
+                return NodeName(read_string(str(tree.children[0])), glob=True)
             case "any_of":
                 choices = tuple(self._selector(child) for child in tree.children)
                 return choices[0] if len(choices) == 1 else AnyOf(choices)
@@ -251,14 +253,14 @@ class _Reader:
         if field is None or field.type == "flag":
             self._unknown_word(word, self._span(name))
             return ()
-        decoded = self._value(value)
+        decoded = self._kernels(value) if field.type == "kernels" else self._value(value)
         fits = {
             "boolean": isinstance(decoded, bool),
             "word": decoded in field.choices,
             "integer": type(decoded) is int and _within(field, decoded),
             "real": isinstance(decoded, (int, float)) and _within(field, decoded),
             "range": value.data == "range",
-            "kernels": value.data in ("set", "pair"),
+            "kernels": decoded is not None,
         }[field.type]
         if not fits:
             wanted = " or ".join(f"`{c}`" for c in field.choices) or _WANTED[field.type] + _bounds(field)
@@ -285,16 +287,27 @@ class _Reader:
                 word = str(tree.children[0])
                 return {"true": True, "false": False}.get(word, word)
             case "number":
-                return _number(tree.children[0])
+                return read_number(str(tree.children[0]))
             case "string":
-                return _unquoted(tree.children[0])
+                return read_string(str(tree.children[0]))
             case "range":
-                low, high = tree.children
-                return (None if low is None else _number(low), None if high is None else _number(high))
+                return tuple(None if bound is None else read_number(str(bound)) for bound in tree.children)
             case "pair":
                 return tuple(str(child) for child in tree.children)
             case _:
-                return tuple(self._value(child) for child in _trees(tree))
+                return tuple(self._value(child) for child in trees(tree.children))
+
+    def _kernels(self, tree: Tree) -> tuple[Value, ...] | None:
+        """Return a set of precisions; one without parentheses is a set of its own.  None for what is none."""
+        if tree.data not in ("pair", "set"):
+            return None
+        kernels = (tree,) if tree.data == "pair" else tuple(trees(tree.children))
+        fits = all(kernel.data in ("word", "string", "pair", "set") for kernel in kernels)
+        return tuple(map(self._kernel, kernels)) if fits else None
+
+    def _kernel(self, tree: Tree) -> Value:
+        """Return the precisions of one kernel: `int16` is that of the activation alone."""
+        return self._value(tree) if tree.data in ("pair", "set") else (self._value(tree),)
 
     # ── diagnostics ──────────────────────────────────────────────────────────────────────────
 
@@ -342,10 +355,16 @@ class _Reader:
 
 
 def _options(dialect: str) -> dict[str, str]:
-    """Return the options that a dialect's key table knows, with the kind of value each takes."""
-    if dialect not in keymap.names():
+    """Return the options that a dialect's key table knows, with the kind of value each takes.
+
+    A section of the vendor's file that counts even if nothing stands in it is one: `option layer_quantize_config=()`.
+    """
+    name = READINGS.get(dialect, dialect)
+    if name not in keymap.names():
         return {}
-    return {row.field: row.codec for row in keymap.rows(keymap.load(dialect).root) if row.where == "option"}
+    root = keymap.load(name).root
+    sections = {key: "texts" for key, place in root.literal.items() if place.empty == ("option",)}
+    return {row.field: row.codec for row in keymap.rows(root) if row.where == "option"} | sections
 
 
 def _within(field: Field, value: float) -> bool:
@@ -357,11 +376,7 @@ def _bounds(field: Field) -> str:
 
 
 def _shown(base: Tree) -> str:
-    return _unquoted(base.children[0]) if base.data == "base_file" else str(base.children[0])
-
-
-def _trees(tree: Tree) -> Iterable[Tree]:
-    return (child for child in tree.children if isinstance(child, Tree))
+    return read_string(str(base.children[0])) if base.data == "base_file" else str(base.children[0])
 
 
 def _name_and_value(tree: Tree) -> tuple[Token, Tree]:
@@ -375,13 +390,4 @@ def _names(roles: Child) -> tuple[str, ...]:
     if roles is None or (isinstance(roles, Tree) and roles.data == "every_role"):
         return ()
     assert isinstance(roles, Tree)
-    return tuple(str(child) for child in roles.children if child is not None)
-
-
-def _unquoted(token: Child) -> str:
-    return str(json.loads(str(token), strict=False))  # a tab may stand for itself
-
-
-def _number(token: Child) -> int | float:
-    text = str(token)
-    return int(text) if len(text) <= _MAX_DIGITS and text.lstrip("-").isdigit() else float(text)
+    return tuple(read_name(str(child)) for child in roles.children if child is not None)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import chain, product
 from typing import TypeAlias
 
+from qsimc.ir import lexical
+
 
 @dataclass(frozen=True, slots=True)
 class Everything:
@@ -55,22 +57,44 @@ ROLES = ("input", "weight", "bias", "output")
 
 ROLE_GROUPS = {"act": ("input", "output"), "param": ("weight", "bias")}
 
+NO_TENSOR = ("none",)
+"""Roles of a clause that lists tensors and names none of them: `[none]: on`."""
+
+
+_RESERVED = frozenset({*ROLES, *ROLE_GROUPS, *NO_TENSOR} - {"weight", "bias"})
+_PARAM = "param."
+
+
+def param_role(name: str) -> str:
+    """Return the role of a parameter by its name in a vendor's file: `param.input` for one that is called `input`."""
+    return f"{_PARAM}{name}" if name in _RESERVED or name.startswith(_PARAM) else name
+
+
+def param_name(role: str) -> str:
+    """Return the parameter's name that a role comes from."""
+    return role.removeprefix(_PARAM)
+
+
+def spread(role: str) -> tuple[str, ...]:
+    """Return the tensors that a role stands for: `act` for inputs and outputs, a tensor for itself, "" for all."""
+    return ROLES if not role else ROLE_GROUPS.get(role, (role,))
+
 
 def show(selector: Selector) -> str:
-    """Return a selector as it is written in a .qsim file."""
+    """Return a selector as it is written in a .qsim file, such that reading gives back the same."""
     match selector:
         case Everything():
             return "*"
         case Boundary():
             return "model"
         case OpType(name):
-            return name
+            return lexical.name(name)
         case NodeName(pattern, glob):
-            return f'{"~" if glob else ""}"{pattern}"'
+            return f"{'~' if glob else ''}{lexical.string(pattern)}"
         case AnyOf(choices):
             return f"({' | '.join(map(show, choices))})"
         case Chain(steps):
-            return " -> ".join(map(show, steps))
+            return " -> ".join(f"({show(step)})" if isinstance(step, Chain) else show(step) for step in steps)
 
 
 def alternatives(selector: Selector) -> Iterator[Selector]:

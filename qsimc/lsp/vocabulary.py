@@ -27,7 +27,7 @@ _INNER_VALUES: dict[tuple[str, ...], tuple[str, ...]] = {
 def table_of(top: Iterable[str]) -> KeyTable | None:
     """Return the key table that a file is written by, as its top-level keys tell; None for no vendor's."""
     seen = frozenset(top)
-    return next((table for table in map(keymap.load, keymap.names()) if table.recognise & seen), None)
+    return next((table for table in map(keymap.load, keymap.names()) if (table.recognise | table.hints) & seen), None)
 
 
 def find(table: KeyTable, path: Iterable[str]) -> tuple[Place, tuple[str, ...]] | None:

@@ -20,6 +20,8 @@ _TOKEN = re.compile(
       | (?P<number>-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)
       | (?P<string>"(?:[^"\\\n]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}
             |u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))*")
+      | (?P<quoted>`(?:[^`\\\n]|\\(?:[\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}
+            |u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))*`)
       | (?P<mark>->|=>|==|!=|<=|>=|\.\.|[<>=:*~@/|,(){}\[\]])""",
     re.X,
 )
@@ -44,6 +46,13 @@ def parse(text: str) -> Tree | None:
         return _Parser(text).start()
     except _NotWellFormedError:
         return None
+
+
+def comments(text: str) -> Iterator[Token]:
+    """Yield the comments of a well-formed text, without what is blank at their ends."""
+    for match in _TOKEN.finditer(text):
+        if match[0].startswith("#"):
+            yield Token(match[0].rstrip(), match.start())
 
 
 def _lexemes(text: str) -> Iterator[_Lexeme]:
@@ -165,7 +174,8 @@ class _Parser:
             inner = self.at
             roles = self._every_role() if self.kind == "*" else self._roles()
             self._take(":")
-            entries.append(self._tree("entry", inner, roles, *self._settings()))
+            settings = self._settings() if self.kind in ("name", "@") else []
+            entries.append(self._tree("entry", inner, roles, *settings))
             self._take("newline")
         self._take("}")
         return self._tree("block", begin, selector, *entries)
@@ -178,13 +188,16 @@ class _Parser:
     def _roles(self) -> Tree:
         begin = self.at
         self._take("[")
-        names: list[Child] = [self._take("name")]
+        names: list[Child] = [self._name()]
         while self._if(","):
             if self.kind == "]":
                 break
-            names.append(self._take("name"))
+            names.append(self._name())
         self._take("]")
         return self._tree("roles", begin, *names)
+
+    def _name(self) -> Token:
+        return self._if("quoted") or self._take("name")
 
     # ── selectors ────────────────────────────────────────────────────────────────────────────
 
@@ -206,8 +219,8 @@ class _Parser:
 
     def _atom(self) -> Tree:
         begin = self.at
-        if name := self._if("name"):
-            return self._tree("op_type", begin, name)
+        if self.kind in ("name", "quoted"):
+            return self._tree("op_type", begin, self._name())
         if string := self._if("string"):
             return self._tree("node_name", begin, string)
         if self._if("~"):
@@ -266,13 +279,20 @@ class _Parser:
         if string := self._if("string"):
             return self._tree("string", begin, string)
         if self.kind == "(":
-            return self._tree("set", begin, *self._set_of(self._value))
+            return self._set()
         low = self._if("number")
         if self._if(".."):
             return self._tree("range", begin, low, self._if("number"))
         if low is None:
             raise _NotWellFormedError
         return self._tree("number", begin, low)
+
+    def _set(self) -> Tree:
+        begin = self.at
+        if self.kind == "(" and self.lexemes[begin + 1].kind == ")":
+            self.at += 2
+            return self._tree("set", begin)
+        return self._tree("set", begin, *self._set_of(self._value))
 
     # ── restrictions ─────────────────────────────────────────────────────────────────────────
 
@@ -327,6 +347,5 @@ class _Parser:
             return self._tree("compare", begin, name, self._take(self.kind), self._value())
         if self._peek("in"):
             self.at += 1
-            values, members = self.at, self._set_of(self._value)
-            return self._tree("member", begin, name, self._tree("set", values, *members))
+            return self._tree("member", begin, name, self._set())
         return self._tree("holds", begin, name)

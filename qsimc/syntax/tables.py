@@ -107,6 +107,7 @@ def _without_line(text: str, at: int) -> str:
 
 _SPELLED = {
     "NAME": "a name",
+    "QUOTED_NAME": "a name",
     "STRING": "a string",
     "NUMBER": "a number",
     "_NL": "the end of the line",

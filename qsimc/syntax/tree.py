@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,3 +34,8 @@ class Tree:
 
 
 Child: TypeAlias = "Tree | Token | None"
+
+
+def trees(children: Iterable[Child]) -> Iterator[Tree]:
+    """Yield those children that are trees themselves."""
+    return (child for child in children if isinstance(child, Tree))

@@ -82,7 +82,7 @@ _BLOCK = _some(
     narrow_range=st.booleans(),
     scale_type=st.sampled_from(sorted(_WORDS["scale_type"])),
     calib_statistic_method=st.sampled_from(sorted(_WORDS["calib_statistic_method"])),
-    percentage=st.floats(50, 100, exclude_min=True),
+    percentage=st.floats(0, 100, exclude_min=True),
 )
 _LIST = st.lists(st.sampled_from(_KINDS), max_size=5)
 _TENSORS = st.dictionaries(st.sampled_from(_KINDS), _BLOCK, max_size=4)

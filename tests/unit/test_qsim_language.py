@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,11 @@ from lark import Lark
 from qsimc import formats, resources
 from qsimc.diagnostics import Diagnostic
 from qsimc.formats import builtin
-from qsimc.ir.config import Config, show_rule
+from qsimc.ir import lexical
+from qsimc.ir.config import Config, Value, show_rule
+from qsimc.ir.lexical import KEYWORDS
 from qsimc.ir.predicate import Compare, Implies, Member, Ref
+from qsimc.ir.select import Chain, OpType
 from qsimc.pipeline.check import check
 from qsimc.source import Source
 from qsimc.syntax import quick, tables
@@ -27,16 +32,18 @@ dialect onnx
 extends target vitis-dpu
 extends "common/int8.qsim"
 target vitis-cpu
-option a=1 b=(x | y)
+option a=1 b=(x | y) c=()
 let w4 = bits=4 symmetric
 
 Conv[weight]: @w4 calib=mse percentile=99.99
 ~"*/attn/*"[output,]: range=-1..1 range=0.. range=..6 kernels=(int16/int8 | float16/float16) name="x"
-(MatMul | Gemm) -> Add {
+(MatMul | Gemm | `Foo \\u0060 Bar`) -> Add {
 
   *: bits=16
-  [bias]: off
+  [bias, `my param`]: off
+  [weight]:
 }
+`let` { }
 fuse Conv -> (
     Relu | PRelu
 )
@@ -115,6 +122,99 @@ def test_what_is_nested_too_deeply_is_said_to_be(line: str) -> None:
     config, found = read(f"{line}\nConv: on\n")
     assert [(d.code, d.labels[0].span.line) for d in found] == [("Q0106", 1)]
     assert len(config.rules) == 1
+
+
+def test_the_keywords_are_those_of_the_grammar() -> None:
+    tables_ = Lark(GRAMMAR, parser="lalr", postlex=tables.Newlines())
+    written = {str(terminal.pattern.value) for terminal in tables_.terminals if terminal.name.isalpha()}
+    assert {word for word in written if re.fullmatch("[a-z]+", word)} == KEYWORDS
+
+
+# ── names and values ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("Conv", "Conv"),
+        ("torch.nn.Conv2d", "torch.nn.Conv2d"),
+        ("Foo Bar", "`Foo Bar`"),
+        ("model", "`model`"),  # a keyword
+        ("", "``"),
+        ("2d", "`2d`"),
+        ('a"b', '`a"b`'),
+        ("`", r"`\u0060`"),
+        ("a\\b\n", r"`a\\b\n`"),
+        ("\u202e", r"`\u202e`"),  # what cannot be seen is spelled out
+        ("\U000e0001", r"`\udb40\udc01`"),
+    ],
+)
+def test_every_name_has_a_spelling(text: str, spelled: str) -> None:
+    assert lexical.name(text) == spelled
+    config, found = read(f"{spelled}[{spelled}]: off\nConv -> {spelled} {{ }}\n")
+    assert not found
+    assert [rule.selector for rule in config.rules] == [OpType(text), Chain((OpType("Conv"), OpType(text)))]
+    assert config.rules[0].clauses[0].roles == (text,)
+
+
+@pytest.mark.parametrize("name", ["`a", "`a\n`", r"`\x`", r"`\ud800`", r"`\"`"])
+def test_a_name_that_is_no_text_is_refused(name: str) -> None:
+    _, found = read(f"{name}: off\n")
+    assert {d.code for d in found} == {"Q0106"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("kernels=int16/int8", (("int16", "int8"),)),
+        ("kernels=(int16/int8)", (("int16", "int8"),)),
+        ("kernels=(int16 | float16/int8)", (("int16",), ("float16", "int8"))),
+        ('kernels=("int 8" | (X | (uint8 | uint16)) | ())', (("int 8",), ("X", ("uint8", "uint16")), ())),
+        ("kernels=()", ()),
+        ("range=0..1.0", (0, 1.0)),
+        ("range=..", (None, None)),
+    ],
+)
+def test_a_value_is_read_as_what_it_is(setting: str, value: Value) -> None:
+    config, found = read(f"*: {setting}\n")
+    assert not found
+    assert repr(config.rules[0].clauses[0].settings[0].value) == repr(value)
+
+
+@pytest.mark.parametrize("setting", ["kernels=int16", "kernels=(8 | int8)", "kernels=(0..1)", "range=(0 | 1)"])
+def test_a_value_of_another_kind_is_refused(setting: str) -> None:
+    _, found = read(f"*: {setting}\n")
+    assert [d.code for d in found] == ["Q0202"]
+
+
+@pytest.mark.parametrize(
+    ("number", "spelled"),
+    [(8, "8"), (8.0, "8.0"), (99.99, "99.99"), (1e16, "1e16"), (1e-5, "1e-5"), (-0.5, "-0.5"), (math.inf, "1e999")],
+)
+def test_a_number_has_one_spelling(number: float, spelled: str) -> None:
+    assert lexical.number(number) == spelled
+    assert repr(lexical.read_number(spelled)) == repr(number)
+
+
+def test_an_entry_can_say_nothing() -> None:
+    config, found = read("Conv {\n  [weight]:\n  *:\n}\noption_ { }\n")
+    assert not found
+    assert [[(c.roles, c.settings) for c in rule.clauses] for rule in config.rules] == [
+        [(("weight",), ()), ((), ())],
+        [],
+    ]
+
+
+def test_an_option_can_hold_nothing() -> None:
+    config, found = read("dialect aimet\noption supergroup_passes=()\n")
+    assert not found
+    assert config.options[0].value == ()
+
+
+def test_the_dialect_of_aimet_s_torch_half_has_its_options() -> None:
+    config, found = read("dialect aimet-torch\noption hw_version=V73\n")
+    assert not found
+    assert (config.dialect, config.options[0].value) == ("aimet-torch", "V73")
 
 
 # ── restrictions ─────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qsimc.version import VERSION
 
 if TYPE_CHECKING:
+    from qsimc import torch as torch
     from qsimc.calibrate.observers import encode as encode
     from qsimc.diagnostics import ConfigError as ConfigError
     from qsimc.diagnostics import InputError as InputError
@@ -42,6 +43,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "torch":
+        return import_module("qsimc.torch")
     if name not in _HOME:
         raise AttributeError(f"module `qsimc` has no attribute `{name}`")
     return getattr(import_module(_HOME[name]), name)

@@ -118,12 +118,18 @@ class Backend(Protocol):
         ...
 
     def build(
-        self, model: Model, plan: Plan, out: Path, encodings: Mapping[str, Encoding] | None = None
+        self,
+        model: Model,
+        plan: Plan,
+        out: Path,
+        encodings: Mapping[str, Encoding] | None = None,
+        *,
+        standalone: bool = False,
     ) -> Sequence[Path]:
         """Write the instrumented model into the folder `out`: one named quantizer per planned tensor.
 
         Without encodings its quantizers pass values through (it computes what the model computes); with
-        them it is the simulation.
+        them it is the simulation.  A `standalone` one runs without qsimc, as an ONNX file does anyway.
         """
         ...
 
@@ -148,9 +154,23 @@ class Backend(Protocol):
         ...
 
     def export(
-        self, model: Model, plan: Plan, encodings: Mapping[str, Encoding], out: Path, report: Report
+        self,
+        model: Model,
+        plan: Plan,
+        encodings: Mapping[str, Encoding],
+        out: Path,
+        report: Report,
+        *,
+        standalone: bool = False,
     ) -> Sequence[Path]:
-        """Write the deployable model (QDQ for ONNX) into the folder `out`; the first path is the model."""
+        """Write what quantization is for (QDQ for ONNX, the simulation for PyTorch) into the folder `out`.
+
+        The first path is the model.
+        """
+        ...
+
+    def exported(self, stem: str) -> Sequence[str]:
+        """Return the names of the files that `export` always writes for a model of that name."""
         ...
 
     def run(
@@ -209,6 +229,15 @@ def load_tracer(name: str) -> Any:
         LookupError: the framework's package is not installed; the message names those that are.
     """
     return _load("tracer", name)
+
+
+def load_builder(name: str) -> Any:
+    """Import what instruments modules of one framework (`torch`): a function of plan, module and encodings.
+
+    Raises:
+        LookupError: the framework's package is not installed; the message names those that are.
+    """
+    return _load("builder", name)
 
 
 def _load(kind: str, name: str) -> Any:

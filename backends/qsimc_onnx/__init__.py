@@ -65,7 +65,13 @@ class OnnxBackend:
         return walk(_ours(model), plan, stops, constants, fed, twins)
 
     def build(
-        self, model: Model, plan: Plan, out: Path, encodings: Mapping[str, Encoding] | None = None
+        self,
+        model: Model,
+        plan: Plan,
+        out: Path,
+        encodings: Mapping[str, Encoding] | None = None,
+        *,
+        standalone: bool = False,
     ) -> Sequence[Path]:
         """Write the instrumented model `<model>.sim.onnx` into the folder `out`."""
         from qsimc_onnx.build import build
@@ -88,12 +94,23 @@ class OnnxBackend:
         return observe(_ours(model), plan, params, batches, observers, sketches, seen)
 
     def export(
-        self, model: Model, plan: Plan, encodings: Mapping[str, Encoding], out: Path, report: Report
+        self,
+        model: Model,
+        plan: Plan,
+        encodings: Mapping[str, Encoding],
+        out: Path,
+        report: Report,
+        *,
+        standalone: bool = False,
     ) -> Sequence[Path]:
         """Write the QDQ model `<model>.qdq.onnx` into the folder `out`."""
         from qsimc_onnx.export import export
 
         return export(_ours(model), plan, encodings, out, report)
+
+    def exported(self, stem: str) -> Sequence[str]:
+        """Return the names of the files that `export` always writes."""
+        return (f"{stem}.qdq.onnx",)
 
     def run(
         self,

@@ -19,6 +19,7 @@ from qsimc.render.text import printable
 @options.model_option
 @options.out_option
 @options.backend_option
+@options.standalone_option
 @options.choices_options
 @options.force_option
 def build(
@@ -27,6 +28,7 @@ def build(
     model: str,
     out: str,
     backend: str,
+    standalone: bool,
     words: dict[str, Any],
     force: bool,
 ) -> int:
@@ -34,13 +36,16 @@ def build(
 
     \b
     qsimc build config.json --model m.onnx --out built
+    qsimc build config.json --model m.onnx --backend torch --standalone --out built
     """
     from qsimc.pipeline.build import build as run
     from qsimc.pipeline.plan import choices
 
     announce(model)
     chosen = choices(**words)
-    plan, findings = run(config, model=model, out=out, chosen=chosen, format=format, backend=backend, force=force)
+    plan, findings = run(
+        config, model=model, out=out, chosen=chosen, format=format, backend=backend, standalone=standalone, force=force
+    )
     show(findings)
     write_stderr(f"{len(plan.enabled())} quantizers placed; the model is in {printable(out)}\n")
     return OK
@@ -53,6 +58,7 @@ def build(
 @options.data_options
 @options.out_option
 @options.backend_option
+@options.standalone_option
 @options.choices_options
 @options.force_option
 def quantize(
@@ -64,6 +70,7 @@ def quantize(
     batch_size: int | None,
     out: str,
     backend: str,
+    standalone: bool,
     words: dict[str, Any],
     force: bool,
 ) -> int:
@@ -79,7 +86,7 @@ def quantize(
     with bar("calibrating") as started:
         result = run(
             config, model=model, data=data, out=out, backend=backend, format=format, limit=limit,
-            batch_size=batch_size, force=force, started=started, **words,
+            batch_size=batch_size, standalone=standalone, force=force, started=started, **words,
         )  # fmt: skip
     show(result.findings)
     write_stderr(

@@ -39,6 +39,9 @@ from_option = click.option(
     "--from", "format", metavar="FORMAT", callback=_known_format, help="Format of CONFIG; guessed from its content."
 )
 backend_option = click.option("--backend", default="onnx", show_default=True, help="What the model is written for.")
+standalone_option = click.option(
+    "--standalone", is_flag=True, help="Write a PyTorch module that needs torch only, the runtime in it."
+)
 model_option = click.option(
     "--model", required=True, metavar="M", help="An .onnx file, or package.module:factory (runs that code)."
 )

@@ -21,6 +21,7 @@ def build(
     chosen: Choices,
     format: str | None = None,
     backend: str = "onnx",
+    standalone: bool = False,
     force: bool = False,
 ) -> tuple[Plan, tuple[Diagnostic, ...]]:
     """Write a model with one named quantizer per planned tensor into a folder; return the plan and the findings.
@@ -32,6 +33,6 @@ def build(
         session(config, model, chosen, format=format, backend=backend) as made,
         staged(Path(out), force=force) as stage,
     ):
-        made.backend.build(made.model, made.plan, stage)
+        made.backend.build(made.model, made.plan, stage, standalone=standalone)
         write_lock(stage, session_lock(made, chosen, Path(out)))
         return made.plan, made.findings

@@ -89,6 +89,7 @@ def quantize(
     limit: int | None = None,
     batch_size: int | None = None,
     force: bool = False,
+    standalone: bool = False,
     started: Callable[[Data], Seen | None] | None = None,
 ) -> Result:
     """Quantize a model and write everything about it into a folder.
@@ -96,6 +97,7 @@ def quantize(
     Args:
         data: where the calibration data is, or the batches themselves: name -> array, samples first.
         rewrites: what the float model goes through first, besides what the configuration asks for.
+        standalone: what is written runs without qsimc, if the backend leaves a choice.
         started: called once the data is open; returns what is to be told the samples of each batch.
 
     Raises:
@@ -106,7 +108,7 @@ def quantize(
     chosen = choices(act, param, calib, mode, rewrites)
     inputs = _Inputs(config, model, data, format=format, backend=backend, limit=limit, batch_size=batch_size)
     with _running(inputs, Path(out), chosen, _all_names, force=force, started=started) as run:
-        _write(run)
+        _write(run, standalone=standalone)
     return run.result()
 
 
@@ -251,17 +253,19 @@ def rewritten_name(made: Session) -> str:
 
 def _all_names(made: Session) -> tuple[str, ...]:
     vendor = (QUANT_INFO, BIAS_CORRECTIONS) if made.plan.dialect == DIALECT else (f"{stem(made)}.aimet.json",)
-    return *RECORDS, f"{stem(made)}.qdq.onnx", rewritten_name(made), *vendor, REPORT
+    return *RECORDS, *made.backend.exported(stem(made)), rewritten_name(made), *vendor, REPORT
 
 
 def _record_names(made: Session) -> tuple[str, ...]:
     return *RECORDS, rewritten_name(made)
 
 
-def _write(run: _Run) -> None:
+def _write(run: _Run, *, standalone: bool) -> None:
     """Write every file of `qsimc quantize`."""
     made, encodings = run.made, run.calibration.encodings
-    written = made.backend.export(made.model, made.plan, encodings, run.stage, run.findings.append)
+    written = made.backend.export(
+        made.model, made.plan, encodings, run.stage, run.findings.append, standalone=standalone
+    )
     if made.plan.dialect == DIALECT:
         _write_vitis(run)
     else:

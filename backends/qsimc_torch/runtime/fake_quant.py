@@ -1,0 +1,319 @@
+"""The runtime of generated modules: fake quantization, and a module that knows its quantizers and weights by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from os import PathLike
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+ALMOST_HALF = 0.49999997
+"""The largest float32 below 0.5: adding 0.5 itself would round 0.49999997 up, the sum being no float32."""
+
+BEYOND_EVERY_GRID = 2.0**40
+
+EXACT = 1 << 22
+"""Below this, float32 holds every integer and its neighbouring halves."""
+
+
+def half_away(steps: Tensor) -> Tensor:
+    """Round ties away from zero."""
+    return torch.trunc(steps + torch.copysign(torch.full_like(steps, ALMOST_HALF), steps))
+
+
+def half_up(steps: Tensor) -> Tensor:
+    """Round ties toward +infinity; the fraction is exact wherever it can decide."""
+    below = torch.floor(steps)
+    return below + (steps - below >= 0.5)
+
+
+def half_down(steps: Tensor) -> Tensor:
+    """Round ties toward zero."""
+    size = torch.abs(steps)
+    below = torch.floor(size)
+    return torch.copysign(below + (size - below > 0.5), steps)
+
+
+ROUNDINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "half_even": torch.round,
+    "half_up": half_up,
+    "half_down": half_down,
+    "std": half_away,
+}
+
+
+def straight_through(steps: Tensor, whole: Tensor) -> Tensor:
+    """Return `whole`, the finite `steps` rounded, with the gradient of `steps`.
+
+    Nothing is lost on the way: the distance of a float to an integer next to it is a float.
+    """
+    return steps + (whole - steps).detach() if steps.requires_grad else whole
+
+
+class FakeQuantize(nn.Module):
+    """Rounds a tensor to the grid of an encoding: real = (q - zero_point) * scale, with qmin <= q <= qmax.
+
+    Without an encoding it passes values on.  `observe` passes them on as well and shows them to an observer;
+    `freeze` quantizes by an encoding that stays as it is; `learn_range` makes the encoding a pair of parameters.
+    Values take the gradient straight through, those beyond the range none; a learned scale takes that of LSQ
+    (Esser et al., 2020, equation 3), a learned zero point that of LSQ+ (Bhalgat et al., 2020, equation 6).
+
+    Attributes:
+        scale, zero_point: float64, shape (C,), C = 1 per tensor; they keep their type when the model is cast.
+            A scale that is NaN is no encoding.
+        tensors: the tensors of the model that it quantizes; the first one owns it.
+        axis: channel axis, None per tensor.
+        numerics: whose arithmetic in float32: onnx, aimet, aimet-torch, vitis-dpu or vitis-cpu.
+        rounding: what happens to ties, if the numerics are Vitis AI's: half_even, half_up, half_down or std.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(
+        self,
+        *tensors: str,
+        qmin: int,
+        qmax: int,
+        axis: int | None = None,
+        channels: int = 1,
+        symmetric: bool = False,
+        numerics: str = "onnx",
+        rounding: str = "half_even",
+    ) -> None:
+        super().__init__()
+        self.tensors = tensors
+        self.qmin, self.qmax, self.axis, self.symmetric = qmin, qmax, axis, symmetric
+        self.numerics, self.rounding = numerics, rounding
+        self.observer: Callable[[Tensor], object] | None = None
+        self.calibrated = False
+        self.register_buffer("scale", torch.full((channels,), torch.nan, dtype=torch.float64))
+        self.register_buffer("zero_point", torch.zeros(channels, dtype=torch.float64))
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.observer is not None:
+            self.observer(values.detach())
+            return values
+        if not self.calibrated:
+            return values
+        return self.fake_quantize(values.float()).to(values.dtype)
+
+    def fake_quantize(self, values: Tensor) -> Tensor:
+        """Return float32 values after a round trip through the grid."""
+        scale = self._beside(self.scale, values.ndim)
+        zero_point = self._beside(straight_through(self.zero_point, torch.round(self.zero_point)), values.ndim)
+        if self.numerics.startswith("vitis"):
+            return self._vitis(values, scale, zero_point)
+        lowest, highest = (self.qmin - zero_point).float(), (self.qmax - zero_point).float()
+        step = scale.float()
+        if self.numerics == "aimet":
+            # Counted from the low end, not from zero: the subtraction loses bits in float32, and is meant to.
+            low, high = ((self.qmin - zero_point) * scale).float(), ((self.qmax - zero_point) * scale).float()
+            counted = _inside(torch.clamp(values, low, high) / step - lowest, lowest - lowest, highest - lowest)
+            return (_inside(straight_through(counted, half_away(counted)) + lowest, lowest, highest) + 0.0) * step
+        ratio = values * (1.0 / step) if self.numerics == "aimet-torch" else values / step
+        # The ends are whole numbers, so it is all the same whether what is beyond them is rounded first.
+        steps = _inside(ratio, lowest, highest)
+        return (straight_through(steps, torch.round(steps)) + 0.0) * step  # -0.0 is no integer
+
+    def _vitis(self, values: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        """Multiply by an amplitude and by its inverse, which have the roundings of vai_q_pytorch's kernels."""
+        inverse_scale = 1.0 / scale
+        if self.axis is not None:
+            inverse_scale = 1.0 / (1.0 / (1.0 / scale.float())).double()
+        amplitude = inverse_scale.float()
+        lowest, highest = self.qmin - zero_point, self.qmax - zero_point
+        ratio = values * amplitude
+        steps = _inside(ratio, lowest.float(), highest.float())
+        whole = ROUNDINGS[self.rounding](steps)
+        if max(abs(self.qmin), abs(self.qmax)) >= EXACT // 2:  # float32 does not hold every integer of the grid
+            whole = self._wide(ratio, zero_point)
+        return (straight_through(steps, whole) + 0.0) * (1.0 / amplitude)
+
+    def _wide(self, ratio: Tensor, zero_point: Tensor) -> Tensor:
+        """Return whole steps by way of 64-bit integers, as float32 has them."""
+        far = torch.full_like(ratio, BEYOND_EVERY_GRID)
+        steps = _inside(ROUNDINGS[self.rounding](ratio), -far, far)
+        numbers = torch.clamp(steps.long() + zero_point.long(), self.qmin, self.qmax)
+        return numbers.float() - zero_point.float()
+
+    def observe(self, observer: Callable[[Tensor], object]) -> None:
+        """Pass values on, and show them to an observer."""
+        self.observer = observer
+
+    def freeze(self) -> None:
+        """Quantize by the encoding as it is now, which no optimizer moves from here on."""
+        self.observer = None
+        for name in ("scale", "zero_point"):
+            value = getattr(self, name).detach()
+            delattr(self, name)
+            self.register_buffer(name, torch.round(value) if name == "zero_point" else value)
+
+    def learn_range(self) -> None:
+        """Quantize by an encoding that is trained; the zero point of a symmetric grid stays."""
+        self.freeze()
+        for name in ("scale",) if self.symmetric else ("scale", "zero_point"):
+            value = getattr(self, name)
+            delattr(self, name)
+            self.register_parameter(name, nn.Parameter(value))
+
+    def encode(self, scale: Tensor, zero_point: Tensor) -> None:
+        """Take an encoding."""
+        with torch.no_grad():
+            self.scale.copy_(scale)
+            self.zero_point.copy_(zero_point)
+        self.calibrated = bool(torch.isfinite(self.scale).all())
+
+    def encoding(self) -> dict[str, Any]:
+        """Return the encoding as plain data, as `encodings.json` has it."""
+        scale, zero_point = self.scale.detach().cpu(), torch.round(self.zero_point.detach()).cpu()
+        return {
+            "bits": (self.qmax - self.qmin).bit_length(),
+            "signed": self.qmin < 0,
+            "symmetric": self.symmetric,
+            "scale": scale.tolist(),
+            "zero_point": [int(number) for number in zero_point],
+            "qmin": self.qmin,
+            "qmax": self.qmax,
+            "min": ((self.qmin - zero_point) * scale).tolist(),
+            "max": ((self.qmax - zero_point) * scale).tolist(),
+            "axis": self.axis,
+            "numerics": self.numerics,
+        }
+
+    def extra_repr(self) -> str:
+        channels = "" if self.axis is None else f", axis={self.axis}"
+        return f"{', '.join(self.tensors)}, qmin={self.qmin}, qmax={self.qmax}{channels}"
+
+    def _beside(self, numbers: Tensor, ndim: int) -> Tensor:
+        """Return numbers of shape (C,) shaped to broadcast against a tensor with `ndim` dimensions."""
+        if self.axis is None:
+            return numbers.reshape(())
+        shape = [1] * ndim
+        shape[self.axis] = -1
+        return numbers.reshape(shape)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move with the model, but stay float64: a model in half precision has the same encodings."""
+        kept = {name: getattr(self, name).data for name in ("scale", "zero_point")}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in kept.items():
+            moved = getattr(self, name)
+            if moved.dtype != value.dtype:
+                moved.data = value.to(moved.device)
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.calibrated = bool(torch.isfinite(self.scale).all())
+
+
+def _inside(steps: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """Clamp to a grid; NaN takes its lowest integer."""
+    return torch.clamp(torch.where(torch.isnan(steps), lowest, steps), lowest, highest)
+
+
+class Cast(nn.Module):
+    """Rounds a tensor to a narrower float type; the gradient passes."""
+
+    def __init__(self, *tensors: str, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.tensors = tensors
+        self.dtype = dtype
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.to(self.dtype).to(values.dtype)
+
+
+class Scope(nn.Module):
+    """Holds parameters under a part of their name."""
+
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(name)
+
+    def __getitem__(self, index: int) -> Any:
+        return getattr(self, str(index))
+
+
+class Simulation(Scope):
+    """A model with quantizers: parameters under the names that they have in the model, quantizers as `q_...`."""
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Return the model with the weights and encodings of a safetensors file, in eval mode."""
+        model = cls()
+        model.load_state_dict(read_safetensors(path))
+        return model.eval()
+
+    def add_parameter(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> None:
+        """Register a parameter under a dotted name."""
+        scope, last = self._scope(name)
+        scope.register_parameter(last, nn.Parameter(torch.empty(shape, dtype=dtype)))
+
+    def add_buffer(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> None:
+        """Register what is stored and not trained under a dotted name."""
+        scope, last = self._scope(name)
+        scope.register_buffer(last, torch.empty(shape, dtype=dtype))
+
+    def _scope(self, name: str) -> tuple[nn.Module, str]:
+        scope: nn.Module = self
+        *path, last = name.split(".")
+        for part in path:
+            if part not in scope._modules:
+                scope.add_module(part, Scope())
+            scope = scope.get_submodule(part)
+        return scope, last
+
+    def quantizers(self) -> Iterator[FakeQuantize]:
+        """Give the quantizers in the order of the model."""
+        return (module for module in self.modules() if isinstance(module, FakeQuantize))
+
+    def freeze(self) -> None:
+        """Quantize by the encodings as they are."""
+        for quantizer in self.quantizers():
+            quantizer.freeze()
+
+    def learn_ranges(self) -> None:
+        """Train the encodings together with the weights."""
+        for quantizer in self.quantizers():
+            quantizer.learn_range()
+
+    def encodings(self) -> dict[str, dict[str, Any]]:
+        """Return the encoding of each quantized tensor, as `encodings.json` has them."""
+        calibrated = (quantizer for quantizer in self.quantizers() if quantizer.calibrated)
+        return {tensor: quantizer.encoding() for quantizer in calibrated for tensor in quantizer.tensors}
+
+
+SAFETENSORS = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+
+
+def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file: a length, a header in JSON, then the bytes of all tensors."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        content = bytearray(file.read())
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        dtype, count = SAFETENSORS[entry["dtype"]], prod(entry["shape"])
+        start = entry["data_offsets"][0]
+        flat = (
+            torch.frombuffer(content, dtype=dtype, count=count, offset=start) if count else torch.empty(0, dtype=dtype)
+        )
+        tensors[name] = flat.reshape(entry["shape"])
+    return tensors

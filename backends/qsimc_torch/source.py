@@ -1,0 +1,356 @@
+"""A model and its plan -> the source of a module: one line per operator, in the order of the graph.
+
+Everything is decided here; templates/torch/module.py.j2 only lays it out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from onnx import NodeProto
+from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.protos import ONNX_DOMAINS
+
+from qsimc import resources
+from qsimc.graph import FLOATS, Node
+from qsimc.planning.plan import Kind, Plan
+from qsimc_torch import helpers, layout, ops
+from qsimc_torch.call import Call, Unsupported, literal, shortest
+from qsimc_torch.known import Known
+from qsimc_torch.missing import Missing, refuse
+from qsimc_torch.names import (
+    Names,
+    attribute_paths,
+    class_name,
+    identifier,
+    local,
+    local_names,
+    printable,
+    reference,
+    string,
+)
+from qsimc_torch.quantizers import Quantizer
+
+_LONGEST_REFERENCE = 48
+"""Characters of a parameter's path up to which it stands in the middle of an expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A module as source.
+
+    Attributes:
+        parameters: name in the state dict -> the constant of the model that it holds.
+        quantizers: attribute -> the quantizer that it is.
+    """
+
+    name: str
+    text: str
+    parameters: Mapping[str, str]
+    quantizers: Mapping[str, Quantizer]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the template lays out: lines, complete and indented."""
+
+    title: str
+    name: str
+    load: str
+    imports: Sequence[str]
+    runtime: Sequence[str]
+    attributes: Sequence[str]
+    registrations: Sequence[str]
+    signature: Sequence[str]
+    body: Sequence[str]
+
+
+def generate(
+    model: OnnxModel, plan: Plan, quantizers: Sequence[Quantizer], *, weights: str, standalone: bool = False
+) -> Generated:
+    """Return the module of a model with quantizers where a plan has them.
+
+    Args:
+        weights: name of the file that holds its weights.
+        standalone: write the runtime into the module, which then needs nothing but torch.
+
+    Raises:
+        InputError: operators have no expression (Q0552), all of them at once.
+    """
+    writer = _Writer(model, plan, quantizers)
+    writer.write()
+    name = class_name(model.stem)
+    parameters, attributes = list(writer.inputs.values()), writer.attributes()
+    returns = (
+        "Tensor" if len(model.graph.outputs) == 1 else f"tuple[{', '.join(['Tensor'] * len(model.graph.outputs))}]"
+    )
+    signature = layout.signature("forward", ["self", *(f"{p}: Tensor" for p in parameters)], returns, 1)
+    code = [*attributes, *writer.registrations(), *signature, *writer.lines]
+    page = Page(
+        title=f"{printable(layout.shortened(model.stem, 60))} with {len(quantizers)} quantizers, written by qsimc.",
+        name=name,
+        load=f"{name}.load({string(weights)})",
+        imports=list(_imports(code, standalone)),
+        runtime=[_runtime()[1], *(f"\n{part}\n" for part in helpers.sources(_plain(code)))] if standalone else [],
+        attributes=attributes,
+        registrations=writer.registrations(),
+        signature=signature,
+        body=writer.lines,
+    )
+    return Generated(name, _template().render(page=page), writer.parameters(), writer.used_quantizers())
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FunctionLoader(lambda name: resources.read("templates", f"torch/{name}")),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("module.py.j2")
+
+
+@cache
+def _runtime() -> tuple[tuple[str, ...], str]:
+    """Return the imports of the runtime and the rest of it."""
+    text = files("qsimc_torch").joinpath("runtime", "fake_quant.py").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    statements = [s for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)]
+    first, last = statements[0].lineno - 1, statements[-1].end_lineno or 0
+    return tuple(lines[first:last]), "\n".join(lines[last:]).strip("\n") + "\n"
+
+
+def _imports(code: Sequence[str], standalone: bool) -> Iterator[str]:
+    """Yield the imports that the code needs, in the order in which linters want them."""
+    plain = _plain(code)
+    if standalone:
+        plain = "\n".join([plain, *helpers.sources(plain)])
+    functional = "import torch.nn.functional as F" if re.search(r"\bF\.", plain) else ""
+    if standalone:
+        for line in _runtime()[0]:
+            yield line
+            if line == "import torch" and functional:
+                yield functional
+        return
+    if "torch." in plain:
+        yield "import torch"
+    if functional:
+        yield functional
+    used = [name for name in ("Cast", "FakeQuantize") if f"{name}(" in plain]
+    yield f"from qsimc_torch.runtime import {', '.join([*used, 'Simulation'])}"
+    yield from helpers.imports(plain)
+    yield "from torch import Tensor"
+
+
+def _plain(code: Sequence[str]) -> str:
+    """Return code without its strings and comments."""
+    return re.sub(r'"[^"]*"|#.*', "", "\n".join(code))
+
+
+@dataclass
+class _Writer:
+    """Walks the graph once and collects lines; names are given where they are first needed."""
+
+    model: OnnxModel
+    plan: Plan
+    quantizers: Sequence[Quantizer]
+    lines: list[str] = field(default_factory=list)
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        graph = self.model.graph
+        self._by_tensor = {tensor: q for q in self.quantizers for tensor in q.tensors}
+        self._known = Known.of(self.model, self._by_tensor)
+        stored = [*dict.fromkeys(t for node in graph.nodes for t in node.inputs if t and self.model.stores(t))]
+        stored += [t for t in graph.outputs if self.model.stores(t) and t not in stored]
+        self._paths = attribute_paths(stored)
+        self._locals = local_names()
+        self._attributes = Names({*(path.partition(".")[0] for path in self._paths.values())})
+        self._texts: dict[str, str] = {}
+        self._stored: dict[str, str] = {}
+        self._placed: dict[str, Quantizer] = {}
+        self._named: dict[int, str] = {}
+        self._outputs = {t: position for node in graph.nodes for position, t in enumerate(node.outputs) if t}
+        self._read = {t for node in graph.nodes for t in (*node.inputs, *node.captures) if t} | {*graph.outputs}
+        self._running = {t for n in graph.nodes if n.op == "BatchNormalization" for t in n.inputs[3:5]}
+
+    def write(self) -> None:
+        """Write the body of `forward`.
+
+        Raises:
+            InputError: operators have no expression (Q0552).
+        """
+        graph, missing = self.model.graph, list[Missing]()
+        for tensor in graph.inputs:
+            self.inputs[tensor] = self._texts[tensor] = self._locals.fresh(local(tensor))
+        for tensor in graph.inputs:
+            if tensor in self._by_tensor:
+                name = self._texts[tensor]
+                self._line(f"{name} = {self._quantized(tensor, name)}")
+        for node, proto in zip(graph.nodes, self.model.proto.graph.node, strict=True):
+            if self._is_constant(node):
+                continue
+            try:
+                self._node(node, proto)
+            except Unsupported as reason:
+                missing.append(Missing(ops.operator_of(node), node.name, str(reason)))
+                self._texts |= {t: "None" for t in node.outputs if t}
+        refuse(missing, self.model.path)
+        self._return([self._text(tensor) for tensor in graph.outputs])
+
+    def attributes(self) -> list[str]:
+        """Return the lines of the class that say what the model calls its inputs and outputs."""
+        rows = (("inputs", self.model.graph.inputs), ("outputs", self.model.graph.outputs))
+        return [line for name, names in rows for line in layout.statement(f"{name} = {_strings(names)}", 1)]
+
+    def registrations(self) -> list[str]:
+        """Return the lines of `__init__`."""
+        lines = []
+        for tensor, path in self._stored.items():
+            known = self.model.graph.tensors[tensor]
+            method = "add_parameter" if self._is_trained(tensor) else "add_buffer"
+            shape = [str(size) for size in known.shape or ()]
+            dtype = [] if known.dtype == "float32" else [f"dtype=torch.{known.dtype}"]
+            lines += layout.statement(f"self.{method}({', '.join([string(path), *shape, *dtype])})", 2)
+        for attribute, quantizer in self._placed.items():
+            lines += layout.statement(f"self.{attribute} = {quantizer.call}", 2, comment=printable(quantizer.comment))
+        return lines
+
+    def parameters(self) -> dict[str, str]:
+        return {path: tensor for tensor, path in self._stored.items()}
+
+    def used_quantizers(self) -> dict[str, Quantizer]:
+        return dict(self._placed)
+
+    # ── one node ──
+
+    def _node(self, node: Node, proto: NodeProto) -> None:
+        read = [position for position, tensor in enumerate(node.outputs) if tensor in self._read]
+        call = Call(
+            node=node,
+            proto=proto,
+            opset=self._opset(node),
+            text=lambda position: self._text(node.inputs[position], node, position),
+            known=self._known,
+            outputs=max(read, default=0) + 1,
+            let=self._let,
+        )
+        expression = ops.expression(call)
+        if call.outputs == 1:
+            self._assign(node.outputs[0], node.op, expression)
+            return
+        names = [self._name(t, node.op) if t in self._read else "_" for t in node.outputs]
+        self._line(f"{', '.join(names)} = {expression}")
+        for tensor, name in zip(node.outputs, names, strict=True):
+            if tensor in self._by_tensor and name != "_":
+                self._line(f"{name} = {self._quantized(tensor, name)}")
+
+    def _assign(self, tensor: str, op: str, expression: str) -> None:
+        """Write the line that makes a tensor, its quantizer around it; two lines where one would not fit."""
+        name = self._name(tensor, op)
+        if tensor not in self._by_tensor:
+            self._line(f"{name} = {expression}")
+            return
+        whole = f"{name} = {self._quantized(tensor, expression)}"
+        if layout.fits(whole, 2) or layout.is_call(expression):
+            self._line(whole)
+            return
+        self._line(f"{name} = {expression}")
+        self._line(f"{name} = {self._quantized(tensor, name)}")
+
+    def _name(self, tensor: str, op: str) -> str:
+        self._texts[tensor] = self._locals.fresh(local(tensor, op))
+        return self._texts[tensor]
+
+    def _line(self, text: str) -> None:
+        self.lines += layout.statement(text, 2)
+
+    def _let(self, wish: str, expression: str) -> str:
+        name = self._locals.fresh(wish)
+        self._line(f"{name} = {expression}")
+        return name
+
+    def _return(self, texts: Sequence[str]) -> None:
+        whole = f"return {', '.join(texts)}"
+        if layout.fits(whole, 2):
+            self.lines += layout.statement(whole, 2)
+        else:
+            indent = layout.INDENT * 2
+            self.lines += [f"{indent}return (", *(f"{indent}{layout.INDENT}{t}," for t in texts), f"{indent})"]
+
+    def _opset(self, node: Node) -> int:
+        domains = ONNX_DOMAINS if node.domain in ONNX_DOMAINS else (node.domain,)
+        return max((o.version for o in self.model.proto.opset_import if o.domain in domains), default=1)
+
+    def _is_constant(self, node: Node) -> bool:
+        return node.op == "Constant" and node.domain in ONNX_DOMAINS and self.model.stores(node.outputs[0])
+
+    # ── one value ──
+
+    def _text(self, tensor: str, node: Node | None = None, position: int = 0) -> str:
+        """Return the expression for a tensor as its readers see it."""
+        if tensor in self._texts:
+            return self._texts[tensor]
+        if not self.model.stores(tensor):
+            raise Unsupported(f"it reads `{tensor}`, which has no value")
+        if node is not None and (number := self._number(tensor, node, position)) is not None:
+            return number
+        path = self._stored.setdefault(tensor, self._paths[tensor])
+        text = reference(path)
+        many = len(self.model.graph.consumers.get(tensor, ())) > 1
+        if tensor in self._by_tensor:
+            text = self._quantized(tensor, text)
+        elif len(text) <= _LONGEST_REFERENCE:
+            return text
+        elif not many:
+            return self._let(identifier(path), text)
+        if many or len(text) > 2 * _LONGEST_REFERENCE:
+            text = self._texts[tensor] = self._let(identifier(path), text)
+        return text
+
+    def _number(self, tensor: str, node: Node, position: int) -> str | None:
+        """Return a constant of one element as a literal, where the operator takes numbers and it broadcasts anyway."""
+        known = self.model.graph.tensors[tensor]
+        if tensor in self._by_tensor or known.shape != () or ops.operator_of(node) not in ops.numeric():
+            return None
+        others = [t for place, t in enumerate(node.inputs) if place != position]
+        if any(self.model.stores(t) or self._known.dtype(t) != known.dtype for t in others[:1]):
+            return None
+        value: Any = self._known.constant(tensor)
+        if value is None or value.dtype.kind not in "fi":
+            return None
+        number = value.item()
+        return literal(shortest(number) if value.dtype.kind == "f" else number)
+
+    def _quantized(self, tensor: str, expression: str) -> str:
+        quantizer = self._by_tensor[tensor]
+        key = id(quantizer)
+        if key not in self._named:
+            owner = quantizer.tensors[0]
+            producer = self.model.graph.producer.get(owner)
+            wish = self._paths.get(owner) or local(owner, producer.op if producer else None)
+            self._named[key] = self._attributes.fresh(f"q_{identifier(wish)}"[:40])
+            self._placed[self._named[key]] = quantizer
+        return f"self.{self._named[key]}({expression})"
+
+    def _is_trained(self, tensor: str) -> bool:
+        """Return whether a constant is a parameter: a weight, not what exporters fold, nor running statistics."""
+        known = self.model.graph.tensors[tensor]
+        if known.dtype not in FLOATS or tensor in self._running:
+            return False
+        planned = self.plan.tensors.get(tensor)
+        return (planned is not None and planned.kind is Kind.PARAM) or self._paths[tensor] == tensor
+
+
+def _strings(names: Sequence[str]) -> str:
+    return f"({', '.join(map(string, names))}{',' if len(names) == 1 else ''})"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qsimc.formats.foreign import compressed_tensors
 from qsimc.formats.foreign import hf as format_
-from qsimc.formats.foreign._hf_methods import spec
+from qsimc.formats.foreign._hf.methods import spec
 from qsimc.ir.config import Config
 from qsimc.ir.select import NodeName, alternatives
 from qsimc.source import Source

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsimc.formats.foreign import _litert_policy as litert
 from qsimc.formats.foreign import litert as format_
+from qsimc.formats.foreign._litert import policy as litert
 from qsimc.graph import Graph
 from qsimc.ir.config import Config
 from qsimc.ir.levels import levels

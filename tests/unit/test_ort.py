@@ -22,8 +22,8 @@ from qsimc_onnx.graph import read_graph
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.formats.dialects.neutral import neutral
 from qsimc.formats.foreign import ort
-from qsimc.formats.foreign._ort_marks import activations, marked
-from qsimc.formats.foreign._ort_words import ort_words
+from qsimc.formats.foreign._ort.marks import activations, marked
+from qsimc.formats.foreign._ort.words import ort_words
 from qsimc.formats.qsim import read as read_qsim
 from qsimc.graph import Graph
 from qsimc.ir.config import Config, Option

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from qsimc.diagnostics import Report
+from qsimc.formats.foreign._compressed_tensors.args import TOOL, read_args, spec
+from qsimc.formats.foreign._compressed_tensors.scheme_groups import config_groups
 from qsimc.formats.foreign._layer_names import REGEX, any_of, is_class, last_only, operators, read_regex
 from qsimc.formats.foreign._names import globs_of_regex
-from qsimc.formats.foreign._scheme_groups import config_groups
 from qsimc.formats.foreign._shared import Findings, Once, below, lose_options, lose_restrictions, members, text, whole
-from qsimc.formats.foreign._tensor_args import TOOL, read_args, spec
 from qsimc.graph import Graph
 from qsimc.ir.config import Clause, Config, Option, Rule, Setting
 from qsimc.ir.loss import Lose, LossKind

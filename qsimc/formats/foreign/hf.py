@@ -15,7 +15,7 @@ from typing import Any
 
 from qsimc.diagnostics import Report, did_you_mean
 from qsimc.formats.foreign import compressed_tensors, torchao
-from qsimc.formats.foreign._hf_methods import Layer, spec
+from qsimc.formats.foreign._hf.methods import Layer, spec
 from qsimc.formats.foreign._layer_names import any_of, operators
 from qsimc.formats.foreign._names import glob_of_name, globs_of_regex
 from qsimc.formats.foreign._shared import Findings, below, members, whole

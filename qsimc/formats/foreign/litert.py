@@ -9,7 +9,9 @@ Source: ai-edge-quantizer 0.10.0, its behaviour on accepted and refused recipes.
 from __future__ import annotations
 
 from qsimc.diagnostics import Report
-from qsimc.formats.foreign import _litert_entries, _litert_read, _litert_write
+from qsimc.formats.foreign._litert.entries import entries as read_entries
+from qsimc.formats.foreign._litert.read import rules
+from qsimc.formats.foreign._litert.write import entries as written
 from qsimc.formats.foreign._shared import Findings, Once, lose_options, lose_restrictions, text
 from qsimc.graph import Graph
 from qsimc.ir.config import Config
@@ -44,8 +46,8 @@ def read(source: Source, document: Json, report: Report) -> Config:
         message = "this names the recipes of a LiteRT-LM model's parts, and is none itself"
         findings.bad(message, document.span, "", "give one of the recipes that it names")
     else:
-        entries = _litert_entries.entries(document, findings)
-        return Config(source, "onnx", "litert", rules=_litert_read.rules(entries, findings))
+        entries = read_entries(document, findings)
+        return Config(source, "onnx", "litert", rules=rules(entries, findings))
     return Config(source, "onnx", "litert")
 
 
@@ -56,7 +58,7 @@ def write(config: Config, lose: Lose, graph: Graph | None) -> str:
         message = f"LiteRT fuses operations when a model is converted: `fuse {show(fusion.chain)}` is dropped"
         lose(Loss(LossKind.SUPERGROUP, message, fusion.span))
     lose_restrictions(config, lose, "LiteRT")
-    return text(_litert_write.entries(config, Once(lose), graph))
+    return text(written(config, Once(lose), graph))
 
 
 def _is_policy(document: Json) -> bool:

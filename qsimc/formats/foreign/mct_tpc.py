@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from qsimc.diagnostics import Report
-from qsimc.formats.foreign import _mct_write
-from qsimc.formats.foreign._mct_read import Losses, Meaning, all_widths
-from qsimc.formats.foreign._mct_sets import OperatorSet, Sets
-from qsimc.formats.foreign._mct_values import Options, Values
+from qsimc.formats.foreign._mct.read import Losses, Meaning, all_widths
+from qsimc.formats.foreign._mct.sets import OperatorSet, Sets
+from qsimc.formats.foreign._mct.values import Options, Values
+from qsimc.formats.foreign._mct.write import document as written
 from qsimc.formats.foreign._shared import Findings, below, text
 from qsimc.graph import Graph
 from qsimc.ir.config import Clause, Config, Fusion, Option, Restriction, Rule, Setting
@@ -52,7 +52,7 @@ def read(source: Source, document: Json, report: Report) -> Config:
 
 def write(config: Config, lose: Lose, graph: Graph | None) -> str:
     """Return a description that MCT takes; it has no rules about single nodes, so a model makes no difference."""
-    return text(_mct_write.document(config, lose, tuple(_OPTIONS) if config.format == "mct-tpc" else (), _VERSION))
+    return text(written(config, lose, tuple(_OPTIONS) if config.format == "mct-tpc" else (), _VERSION))
 
 
 class _File:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
-from qsimc.formats.foreign._modelopt_read import rules
-from qsimc.formats.foreign._modelopt_write import ALGORITHMS
-from qsimc.formats.foreign._modelopt_write import write as write
+from qsimc.formats.foreign._modelopt.read import rules
+from qsimc.formats.foreign._modelopt.write import ALGORITHMS
+from qsimc.formats.foreign._modelopt.write import write as write
 from qsimc.formats.foreign._shared import Findings, below, members
 from qsimc.ir.config import Config, Option, Rule, Setting
 from qsimc.ir.loss import LossKind

@@ -8,9 +8,9 @@ Source: schema and quantization builder of nncf 2.17.0.
 from __future__ import annotations
 
 from qsimc.diagnostics import Report, did_you_mean
-from qsimc.formats.foreign._nncf_algorithm import Algorithm
-from qsimc.formats.foreign._nncf_text import parse as parse
-from qsimc.formats.foreign._nncf_values import Values, objects
+from qsimc.formats.foreign._nncf.algorithm import Algorithm
+from qsimc.formats.foreign._nncf.text import parse as parse
+from qsimc.formats.foreign._nncf.values import Values, objects
 from qsimc.formats.foreign._shared import Findings, below, members
 from qsimc.ir.config import Config, Option, Rule
 from qsimc.ir.loss import LossKind

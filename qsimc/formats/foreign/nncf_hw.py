@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from qsimc.diagnostics import Report
-from qsimc.formats.foreign._nncf_spaces import ROLES, Space, chosen, claim, space
-from qsimc.formats.foreign._nncf_values import Values
+from qsimc.formats.foreign._nncf.spaces import ROLES, Space, chosen, claim, space
+from qsimc.formats.foreign._nncf.values import Values
 from qsimc.formats.foreign._shared import Findings, below, members
 from qsimc.ir.config import Clause, Config, Option, Restriction, Rule, Setting
 from qsimc.ir.loss import LossKind

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qsimc.formats.foreign._nncf_py_groups import Group, group
-from qsimc.formats.foreign._nncf_py_scope import Ignored, Placement, facts, on
+from qsimc.formats.foreign._nncf.py_groups import Group, group
+from qsimc.formats.foreign._nncf.py_scope import Ignored, Placement, facts, on
 from qsimc.formats.foreign._shared import Once, lose_options, lose_restrictions
 from qsimc.graph import Graph
 from qsimc.ir.config import Config

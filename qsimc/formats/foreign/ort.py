@@ -29,10 +29,10 @@ Source: onnxruntime 1.31.1 (specs/formats/ort.toml).
 from __future__ import annotations
 
 from qsimc.diagnostics import Report
-from qsimc.formats.foreign._ort_overrides import look_like_overrides
-from qsimc.formats.foreign._ort_read import read_document
-from qsimc.formats.foreign._ort_words import TOOL
-from qsimc.formats.foreign._ort_write import write_document
+from qsimc.formats.foreign._ort.overrides import look_like_overrides
+from qsimc.formats.foreign._ort.read import read_document
+from qsimc.formats.foreign._ort.words import TOOL
+from qsimc.formats.foreign._ort.write import write_document
 from qsimc.formats.foreign._shared import Findings, text
 from qsimc.graph import Graph
 from qsimc.ir.config import Config

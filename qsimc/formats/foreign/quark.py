@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from qsimc.diagnostics import Report
-from qsimc.formats.foreign._quark_read_tensor import TensorReader
-from qsimc.formats.foreign._quark_write import write as write
+from qsimc.formats.foreign._quark.read_tensor import TensorReader
+from qsimc.formats.foreign._quark.write import write as write
 from qsimc.formats.foreign._shared import Findings, below, members, whole
 from qsimc.ir.config import Clause, Config, Rule, Setting
 from qsimc.ir.loss import LossKind

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from qsimc.diagnostics import Report
 from qsimc.formats.foreign._names import globs_of_regex
-from qsimc.formats.foreign._quark_onnx_write import write as write
-from qsimc.formats.foreign._quark_read_onnx import TensorReader
+from qsimc.formats.foreign._quark.onnx_write import write as write
+from qsimc.formats.foreign._quark.read_onnx import TensorReader
 from qsimc.formats.foreign._shared import Findings, below, members, whole
 from qsimc.ir.config import Clause, Config, Rule, Setting
 from qsimc.ir.loss import LossKind

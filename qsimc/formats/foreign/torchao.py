@@ -26,8 +26,8 @@ from qsimc.formats.foreign._shared import (
     text,
     whole,
 )
-from qsimc.formats.foreign._torchao_read import TOOL, named, read_config
-from qsimc.formats.foreign._torchao_write import write_config
+from qsimc.formats.foreign._torchao.read import TOOL, named, read_config
+from qsimc.formats.foreign._torchao.write import write_config
 from qsimc.graph import Graph
 from qsimc.ir.config import Clause, Config, Rule, Setting
 from qsimc.ir.loss import Lose, LossKind

@@ -1,0 +1,1 @@
+"""What the format `compressed-tensors` consists of."""

@@ -1,0 +1,1 @@
+"""What the format `hf` consists of."""

@@ -1,0 +1,1 @@
+"""What the format `mct-tpc` consists of."""

@@ -1,0 +1,1 @@
+"""What the format `modelopt` consists of."""

@@ -1,0 +1,1 @@
+"""What `nncf`, `nncf-hw` and `nncf-py` consist of."""

@@ -1,0 +1,1 @@
+"""What `quark` and `quark-onnx` consist of."""

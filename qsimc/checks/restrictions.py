@@ -159,11 +159,12 @@ def _blamed(predicate: Predicate, level: Level, role: str) -> tuple[Setting, ...
 
 def _error(config: Config, broken: Broken) -> Diagnostic:
     restriction = broken.restriction
+    named = f"`{restriction.name}`" if restriction.name else "a restriction"
     found = Diagnostic(
         code="Q0401",
         name="restriction",
         severity=Severity.ERROR,
-        message=f"{_said(broken)}, which `{restriction.name or 'a restriction'}` does not allow",
+        message=f"{_said(broken)}, which {named} does not allow",
         labels=_labels(config, broken),
         notes=tuple(_notes(broken)),
         helps=tuple(_helps(config, broken)),

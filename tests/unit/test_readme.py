@@ -12,9 +12,12 @@ import pytest
 from qsimc import formats
 from qsimc.diagnostics import Diagnostic
 from qsimc.formats import keyed_writer
+from qsimc.formats.fmt import fmt
 from qsimc.ir.loss import Loss
+from qsimc.pipeline.check import check
 from qsimc.source import Source
 from qsimc.spec import keymap
+from qsimc.spec.fields import vocabulary
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,3 +59,18 @@ def test_a_program_says_what_the_vendor_s_file_says(text: str) -> None:
     if file.is_file():
         assert document == json.loads(file.read_text(encoding="utf-8"))
     assert hashlib.sha256(canonical.encode()).hexdigest() == DIGESTS[dialect]
+
+
+LANGUAGE = (ROOT / "grammar" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```qsim\n(.*?)^```$", LANGUAGE, re.M | re.S))
+def test_the_language_s_example_has_no_finding_and_is_laid_out(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "everything.qsim"
+    path.write_text(text, encoding="utf-8")
+    assert check(path) == []
+    assert fmt(Source(str(path), text), print) == text
+
+
+def test_the_language_s_page_names_every_setting() -> None:
+    assert [word for word in vocabulary().words if f"{word}" not in LANGUAGE] == []

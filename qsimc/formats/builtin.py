@@ -39,13 +39,34 @@ MAX_BYTES = 64 * 2**20
 """Largest file that is extended; as large as a configuration may be."""
 
 
-def beside(source_: Source, path: str) -> Source | None:
-    """Return the file of a path relative to another file, or None if it cannot be read."""
+_MARKS = (".git", "qsimc.toml", "pyproject.toml")
+"""What lies in the folder of a project; its files may extend one another, and none outside."""
+
+
+def beside(source_: Source, path: str) -> Source:
+    """Return the file of a path relative to another file, within the project that the other file is in.
+
+    Raises:
+        ValueError: it cannot be extended; the message says why.
+    """
     try:
-        file = Path(source_.path).parent / path
+        above = Path(source_.path).parent
+        file = above / path
+        if not file.resolve().is_relative_to(_project(above.resolve())):
+            raise ValueError("it lies outside the project of this file")
         # A pipe would block and a device never end: look before opening.
-        if not file.is_file() or file.stat().st_size > MAX_BYTES:
-            return None
+        if not file.is_file():
+            raise ValueError("there is no such file")
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB")
         return Source(str(file), file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return None
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+    except OSError as error:
+        raise ValueError((error.strerror or str(error)).lower()) from None
+
+
+def _project(folder: Path) -> Path:
+    """Return the nearest folder that holds a project's marks, else the folder itself."""
+    found = (above for above in (folder, *folder.parents) if any((above / mark).exists() for mark in _MARKS))
+    return next(found, folder)

@@ -48,6 +48,8 @@ def _read(source: Source, report: Report, within: tuple[str, ...], extended: lis
 MAX_EXTENDED = 64
 """Files that one file may extend, directly or not; a file that is extended twice counts twice."""
 
+_PATHS = "paths are relative to the file that names them, and stay inside its project"
+
 MAX_SETTINGS = 100
 """Settings up to which a `let` is put in its place; without an end to it, each `let` could double the one before."""
 
@@ -141,12 +143,14 @@ class _Reader:
             self._target(base.children[0])
             if base.children[0] not in builtin.stems():
                 return
-            source: Source | None = builtin.source(str(base.children[0]))
+            source = builtin.source(str(base.children[0]))
         else:
-            source = builtin.beside(self.source, read_string(str(base.children[0])))
-        if source is None:
-            self.report(self._not_extended("there is no such file", base))
-        elif normpath(source.path) in self.within:
+            try:
+                source = builtin.beside(self.source, read_string(str(base.children[0])))
+            except ValueError as error:
+                self.report(self._not_extended(str(error), base))
+                return
+        if normpath(source.path) in self.within:
             self.report(self._not_extended("the file extends itself", base))
         elif len(self.extended) == MAX_EXTENDED:
             self.report(self._not_extended(f"that would be more than {MAX_EXTENDED} files", base))
@@ -329,7 +333,7 @@ class _Reader:
             severity=Severity.ERROR,
             message=f"cannot extend `{_shown(base)}`: {reason}",
             labels=(Label(self._span(base)),),
-            helps=("paths are relative to the file that names them",) if base.data == "base_file" else (),
+            helps=(_PATHS,) if base.data == "base_file" else (),
         )
 
     def _bad_word(self, message: str, span: Span, helps: tuple[str, ...], fixes: tuple[Fix, ...] = ()) -> Diagnostic:

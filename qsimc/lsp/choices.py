@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lsprotocol.types import CompletionItemKind
@@ -101,7 +102,9 @@ def extended(view: View, statement: Sequence[Word]) -> Source | None:
         case ["extends", "target", stem] | ["target", stem] if stem in builtin.stems():
             return builtin.source(stem)
         case ["extends", path] if _STRING.fullmatch(path):
-            return builtin.beside(Source(view.path, view.text), str(json.loads(path, strict=False)))
+            with suppress(ValueError):
+                return builtin.beside(Source(view.path, view.text), str(json.loads(path, strict=False)))
+            return None
         case _:
             return None
 

@@ -98,6 +98,8 @@ def _earlier(config: str, against: str) -> Iterator[str]:
     with TemporaryDirectory(prefix="qsimc-") as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, filter="data")
+        # What may be extended is bounded by the project, as in the checkout.
+        (Path(folder) / ".git").touch()
         yield str(Path(folder) / inside)
 
 

@@ -316,3 +316,28 @@ def test_a_target_that_is_extended_is_the_target() -> None:
     assert not found
     assert (config.target, config.dialect) == ("vitis-cpu", "vitis")
     assert {r.name for r in config.restrictions} >= {"pow2-calib", "float-reduce"}
+
+
+OUTSIDE = "it lies outside the project of this file"
+
+
+@pytest.mark.parametrize(
+    ("path", "reasons"),
+    [
+        ("../base.qsim", []),
+        ("../../secret.qsim", [OUTSIDE]),
+        ("../link.qsim", [OUTSIDE]),
+        ("/etc/passwd", [OUTSIDE]),
+        ("https://example.com/base.qsim", ["there is no such file"]),
+    ],
+)
+def test_a_file_extends_files_of_its_project_and_no_others(path: str, reasons: list[str], tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "configs").mkdir(parents=True)
+    (project / "qsimc.toml").touch()
+    (project / "base.qsim").write_text("*[output]: on\n", encoding="utf-8")
+    (tmp_path / "secret.qsim").write_text("*[output]: off\n", encoding="utf-8")
+    (project / "link.qsim").symlink_to(tmp_path / "secret.qsim")
+    found: list[Diagnostic] = []
+    formats.read(Source(str(project / "configs" / "cfg.qsim"), f'extends "{path}"\n'), found.append, "qsim")
+    assert [finding.message.partition(": ")[2] for finding in found] == reasons

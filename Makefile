@@ -39,6 +39,7 @@ fuzz: .venv/.dev  ## look for inputs that bring a reader down (twenty minutes)
 
 conformance:  ## real models out of packages, and AIMET itself beside us, in environments of their own (minutes)
 	$(PYTHON) tests/conformance/run.py
+	$(PYTHON) tests/conformance/modules/run.py
 	$(PYTHON) tests/conformance/aimet/run.py
 	$(PYTHON) tests/conformance/formats/run.py
 

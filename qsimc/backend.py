@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from qsimc.calibrate.distributed import Ranks
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
@@ -197,6 +200,10 @@ class Backend(Protocol):
         """Return the bytes of a model on disk, its data files included."""
         ...
 
+    def ranks(self) -> AbstractContextManager[Ranks]:
+        """Join the processes that a launcher started together with this one; there may be no other."""
+        ...
+
 
 Capture = Callable[[str, Path, Report], Path | None]
 """Turn `package.module:factory` into an ONNX file in a folder; None after reporting why it cannot be."""
@@ -232,12 +239,12 @@ def load_tracer(name: str) -> Any:
 
 
 def load_builder(name: str) -> Any:
-    """Import what instruments modules of one framework (`torch`): a function of plan, module and encodings.
+    """Import what instruments modules of one framework (`torch`): a module, with `build` and what goes with it.
 
     Raises:
         LookupError: the framework's package is not installed; the message names those that are.
     """
-    return _load("builder", name)
+    return import_module(_load("builder", name).__module__)
 
 
 def _load(kind: str, name: str) -> Any:

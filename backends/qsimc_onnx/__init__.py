@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from qsimc.backend import Backend, Batch, Change, Model, Walk
+from qsimc.calibrate.distributed import ALONE, Ranks
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
@@ -142,6 +144,10 @@ class OnnxBackend:
         from qsimc_onnx.session import size
 
         return size(model)
+
+    def ranks(self) -> AbstractContextManager[Ranks]:
+        """Give this process alone: no launcher is known that starts several for ONNX models."""
+        return nullcontext(ALONE)
 
 
 def _ours(model: Model) -> OnnxModel:

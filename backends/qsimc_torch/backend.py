@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from qsimc_onnx import BACKEND as ONNX
 from qsimc_onnx.model import OnnxModel
 
 from qsimc.backend import Backend, Batch, Change, Model, Walk
+from qsimc.calibrate.distributed import Ranks
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
@@ -136,6 +138,12 @@ class TorchBackend:
         from qsimc_torch.run import weights_of
 
         return model.stat().st_size + weights_of(model).stat().st_size
+
+    def ranks(self) -> AbstractContextManager[Ranks]:
+        """Join the processes that `torchrun` started."""
+        from qsimc_torch.ranks import joined
+
+        return joined()
 
 
 def _ours(model: Model) -> OnnxModel:

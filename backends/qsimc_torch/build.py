@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from qsimc.calibrate.encoding import Encoding
 from qsimc.outputs import safe_name
 from qsimc.planning.plan import Plan
-from qsimc_torch.quantizers import numbers, quantizers
+from qsimc_torch.quantizers import Quantizer, numbers, quantizers
 from qsimc_torch.runtime import Simulation
 from qsimc_torch.source import Generated, generate
 
@@ -40,6 +40,7 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     module.write_text(generated.text, encoding="utf-8", newline="\n")
     save_file({name: value.contiguous() for name, value in weights.items()}, data)
+    data.chmod(module.stat().st_mode)  # safetensors lets nobody else read its files
     return module, data
 
 
@@ -60,9 +61,16 @@ def generated_of(
     Raises:
         InputError: operators have no expression (Q0552).
     """
-    channels = {t.tensor: _channels(model, t.tensor, t.axis) for t in plan.enabled() if t.axis is not None}
-    found = quantizers(plan, encodings, channels=channels, shared=shared)
+    found = quantizers_of(model, plan, encodings, shared=shared)
     return generate(model, plan, found, weights=file_names(model)[1], standalone=standalone)
+
+
+def quantizers_of(
+    model: OnnxModel, plan: Plan, encodings: Mapping[str, Encoding], *, shared: bool = True
+) -> tuple[Quantizer, ...]:
+    """Return the quantizers of a plan, in graph order."""
+    channels = {t.tensor: _channels(model, t.tensor, t.axis) for t in plan.enabled() if t.axis is not None}
+    return quantizers(plan, encodings, channels=channels, shared=shared)
 
 
 def filled(generated: Generated, model: OnnxModel) -> Simulation:
@@ -71,7 +79,7 @@ def filled(generated: Generated, model: OnnxModel) -> Simulation:
     with torch.no_grad():
         for name, value in made.state_dict(keep_vars=True).items():
             if name in generated.parameters:
-                value.data.copy_(tensor_of(model.constant(generated.parameters[name])))
+                value.data.copy_(tensor_of(generated.model.constant(generated.parameters[name])))
     for attribute, quantizer in generated.quantizers.items():
         if quantizer.encoding is not None:
             submodule: Any = made.get_submodule(attribute)  # of the module's own class, if it stands alone

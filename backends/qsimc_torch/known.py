@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -13,6 +13,7 @@ from onnx import ModelProto, ValueInfoProto
 from qsimc_onnx.model import OnnxModel
 
 from qsimc.graph import Graph
+from qsimc_torch.sizes import Value
 
 Shape = tuple[int | None, ...]
 
@@ -25,21 +26,32 @@ class Known:
     """What is known of each tensor, by name.
 
     `quantized` constants are not known: what reads them gets other values.
+
+    Attributes:
+        values: what follows from shapes (`qsimc_torch.shape_values`).
+        sizes: (tensor, axis) -> what the model calls the size.
     """
 
     graph: Graph
     shapes: Mapping[str, Shape]
     value: Callable[[str], NDArray[Any]]
     stored: Callable[[str], bool]
-    quantized: Collection[str]
+    quantized: Set[str]
+    values: Mapping[str, Value] = field(default_factory=dict)
+    sizes: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: OnnxModel, quantized: Collection[str]) -> Known:
-        shapes = {name: t.shape for name, t in model.graph.tensors.items() if t.shape is not None}
-        return cls(model.graph, {**_inferred(model.proto), **shapes}, model.constant, model.stores, quantized)
+    def of(cls, model: OnnxModel, quantized: Set[str]) -> Known:
+        shapes = _inferred(model.proto)
+        for name, tensor in model.graph.tensors.items():
+            if tensor.shape is not None:
+                shapes[name] = _both(tensor.shape, shapes.get(name, ()))
+        return cls(model.graph, shapes, model.constant, model.stores, quantized, sizes=dict(_names(model.proto)))
 
     def constant(self, tensor: str) -> NDArray[Any] | None:
-        """Return the value of a small constant."""
+        """Return the value of a small constant, or of what is one as soon as shapes are known."""
+        if tensor in self.values:
+            return _number(self.values[tensor], self.dtype(tensor))
         if tensor in self.quantized or not self.stored(tensor):
             return None
         size = 1
@@ -66,8 +78,28 @@ def _inferred(model: ModelProto) -> dict[str, Shape]:
     return {v.name: shape for v in inferred.graph.value_info if (shape := _shape(v)) is not None}
 
 
+def _number(value: Value, dtype: str) -> NDArray[Any] | None:
+    whole = all(isinstance(item, int | float) for item in value.reshape(-1))
+    return value.astype(dtype) if whole else None
+
+
+def _both(stated: Shape, inferred: Shape) -> Shape:
+    """Return what a file states of a shape, and where it states nothing what follows."""
+    if len(stated) != len(inferred):
+        return stated
+    return tuple(a if a is not None else b for a, b in zip(stated, inferred, strict=True))
+
+
+def _names(model: ModelProto) -> Iterator[tuple[tuple[str, int], str]]:
+    graph = model.graph
+    for value in (*graph.value_info, *graph.output, *graph.input):
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            if dimension.dim_param:
+                yield (value.name, axis), dimension.dim_param
+
+
 def _shape(value: ValueInfoProto) -> Shape | None:
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
-    return tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim)

@@ -1,55 +1,57 @@
-"""Modules in memory: a plan and the module that it was made for -> the same module with quantizers."""
+"""Modules in memory, for people with a training loop of their own: what `qsimc.torch` offers, done."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from os import PathLike
 
-import torch
-from qsimc_onnx.model import OnnxModel, open_model
-from torch import Tensor, nn
+import numpy as np
+from torch import nn
 
 from qsimc.calibrate.encoding import Encoding
-from qsimc.diagnostics import Diagnostic, InputError, Severity
-from qsimc.graph import Tensor as Value
+from qsimc.ir.quant import Round
 from qsimc.planning.plan import Plan
 from qsimc_torch.build import filled, generated_of
-from qsimc_torch.capture import capture
-from qsimc_torch.runtime import Simulation
+from qsimc_torch.captured import Captured, model_of, remember, trained
+from qsimc_torch.prepare import prepare
+from qsimc_torch.runtime import FakeQuantize, Quantized, Simulation
 
-_OPEN_SIZE = 2
-"""What an open axis of an input is captured with."""
+__all__ = ["build", "encodings", "model_of", "prepare", "trained"]
 
 
-def build(plan: Plan, module: nn.Module, encodings: Mapping[str, Encoding] | None = None) -> Simulation:
+def build(
+    plan: Plan, module: nn.Module | str | PathLike[str], encodings: Mapping[str, Encoding] | None = None
+) -> Simulation:
     """Return a module with the quantizers of a plan and copies of another's parameters.
 
     Raises:
         ValueError: the plan is for another model.
         InputError: the module cannot be captured (Q0511), or operators have no expression (Q0552).
     """
-    examples = tuple(_example(plan.graph.tensors[name]) for name in plan.graph.inputs)
-    findings: list[Diagnostic] = []
-    with TemporaryDirectory(prefix="qsimc-") as folder:
-        path = capture(lambda: (module, examples), Path(folder), findings.append)
-        model = None if path is None else open_model(str(path), findings.append)
-        if model is None:
-            raise InputError([d for d in findings if d.severity is Severity.ERROR])
-        _require_same(plan, model)
-        return filled(generated_of(model, plan, encodings or {}), model)
+    model, folder = model_of(plan, module)
+    generated = generated_of(model, plan, encodings or {})
+    simulation = filled(generated, model)
+    stored = {name: constant for name, constant in generated.parameters.items() if model.stores(constant)}
+    remember(simulation, Captured(model, plan, stored, folder))
+    return simulation
 
 
-def _example(value: Value) -> Tensor:
-    """Return zeros of the type and shape that the plan knows an input by."""
-    shape = [_OPEN_SIZE if size is None else size for size in value.shape or ()]
-    dtype: torch.dtype = getattr(torch, value.dtype)
-    return torch.zeros(shape, dtype=dtype)
+def encodings(module: Quantized) -> dict[str, Encoding]:
+    """Return the encoding of each tensor that is quantized by one now, trained or not."""
+    quantizers = [quantizer for quantizer in module.quantizers() if quantizer.calibrated]
+    return {tensor: _encoding(quantizer) for quantizer in quantizers for tensor in quantizer.tensors}
 
 
-def _require_same(plan: Plan, model: OnnxModel) -> None:
-    found = [(node.op, node.inputs, node.outputs) for node in model.graph.nodes]
-    planned = [(node.op, node.inputs, node.outputs) for node in plan.graph.nodes]
-    if found != planned:
-        where = next((a[0] for a, b in zip(found, planned, strict=False) if a != b), "the number of nodes")
-        raise ValueError(f"the plan is for another model than `module`: they differ in {where}")
+def _encoding(quantizer: FakeQuantize) -> Encoding:
+    said = quantizer.encoding()
+    return Encoding(
+        scale=np.asarray(said["scale"], np.float64),
+        zero_point=np.asarray(said["zero_point"], np.int64),
+        qmin=said["qmin"],
+        qmax=said["qmax"],
+        bits=said["bits"],
+        symmetric=said["symmetric"],
+        axis=said["axis"],
+        numerics=said["numerics"],
+        rounding=Round(quantizer.rounding),
+    )

@@ -29,7 +29,18 @@ _RESERVED = frozenset(
 
 _TAKEN = frozenset(
     {*dir(nn.Module()), "forward", "T_destination"}
-    | {"add_parameter", "encodings", "freeze", "inputs", "learn_ranges", "load", "outputs", "quantizers"}
+    | {
+        "add_parameter",
+        "captured",
+        "encodings",
+        "freeze",
+        "inputs",
+        "learn_ranges",
+        "load",
+        "outputs",
+        "parameter_groups",
+        "quantizers",
+    }
 )
 """What an attribute of generated modules must not hide."""
 
@@ -125,7 +136,9 @@ def class_name(text: str) -> str:
     return name if name and not name[0].isdigit() and name not in _CLASSES else f"Model{name}"
 
 
-_CLASSES = frozenset({"Cast", "F", "FakeQuantize", "Scope", "Simulation", "Tensor", *keyword.kwlist, *dir(builtins)})
+_CLASSES = frozenset(
+    {"Cast", "F", "FakeQuantize", "Quantized", "Scope", "Simulation", "Tensor", *keyword.kwlist, *dir(builtins)}
+)
 
 
 def _escape(code: int) -> str:

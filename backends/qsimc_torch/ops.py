@@ -70,7 +70,10 @@ def expression(call: Call) -> str:
     call.only_output()
     inputs = [call[position] for position in range(len(call.node.inputs))]
     numbers = {name: literal(_number(call, name, default)) for name, default in row.attributes.items()}
-    return row.expression.format(*inputs, **numbers)
+    try:
+        return row.expression.format(*inputs, **numbers)
+    except IndexError:
+        raise Unsupported("it has too few inputs") from None
 
 
 def _number(call: Call, name: str, default: Any) -> int | float:

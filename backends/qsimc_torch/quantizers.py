@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qsimc.calibrate.encoding import VITIS, Encoding, Numerics
 from qsimc.calibrate.levels import Levels
-from qsimc.ir.quant import Numeric, QuantSpec, Round
+from qsimc.ir.quant import Numeric, QuantSpec, Round, ScaleKind
 from qsimc.pipeline.calibrate import numerics_of
 from qsimc.planning.plan import Mode, Plan, Reason, TensorPlan
 from qsimc_torch.names import string
@@ -103,6 +103,8 @@ def _options(plan: Plan, planned: TensorPlan, encoding: Encoding | None, channel
         yield f"channels={channels[planned.tensor] if encoding is None else len(encoding.scale)}"
     if spec.symmetric if encoding is None else encoding.symmetric:
         yield "symmetric=True"
+    if spec.scale is ScaleKind.POW2:
+        yield "pow2=True"
     numerics = _numerics(plan, spec) if encoding is None else encoding.numerics
     if numerics != "onnx":
         yield f"numerics={string(numerics)}"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -21,8 +22,9 @@ from qsimc_onnx.protos import ONNX_DOMAINS
 from qsimc import resources
 from qsimc.graph import FLOATS, Node
 from qsimc.planning.plan import Kind, Plan
-from qsimc_torch import helpers, layout, ops
-from qsimc_torch.call import Call, Unsupported, literal, shortest
+from qsimc_torch import helpers, layout, ops, sizes
+from qsimc_torch.bodies import Bodies, unfolded
+from qsimc_torch.call import Call, Scope, Unsupported, literal, shortest
 from qsimc_torch.known import Known
 from qsimc_torch.missing import Missing, refuse
 from qsimc_torch.names import (
@@ -37,6 +39,8 @@ from qsimc_torch.names import (
     string,
 )
 from qsimc_torch.quantizers import Quantizer
+from qsimc_torch.shape_values import with_shape_values
+from qsimc_torch.sizes import Formula, Item, Size
 
 _LONGEST_REFERENCE = 48
 """Characters of a parameter's path up to which it stands in the middle of an expression."""
@@ -49,12 +53,14 @@ class Generated:
     Attributes:
         parameters: name in the state dict -> the constant of the model that it holds.
         quantizers: attribute -> the quantizer that it is.
+        model: the model that the constants are in: of one with control flow, a copy that has them in its main graph.
     """
 
     name: str
     text: str
     parameters: Mapping[str, str]
     quantizers: Mapping[str, Quantizer]
+    model: OnnxModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,8 @@ def generate(
     Raises:
         InputError: operators have no expression (Q0552), all of them at once.
     """
-    writer = _Writer(model, plan, quantizers)
+    model, bodies = unfolded(model)
+    writer = _Writer(model, plan, quantizers, bodies)
     writer.write()
     name = class_name(model.stem)
     parameters, attributes = list(writer.inputs.values()), writer.attributes()
@@ -104,7 +111,7 @@ def generate(
         signature=signature,
         body=writer.lines,
     )
-    return Generated(name, _template().render(page=page), writer.parameters(), writer.used_quantizers())
+    return Generated(name, _template().render(page=page), writer.parameters(), writer.used_quantizers(), model)
 
 
 @cache
@@ -164,25 +171,36 @@ class _Writer:
     model: OnnxModel
     plan: Plan
     quantizers: Sequence[Quantizer]
+    bodies: Bodies
     lines: list[str] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         graph = self.model.graph
         self._by_tensor = {tensor: q for q in self.quantizers for tensor in q.tensors}
-        self._known = Known.of(self.model, self._by_tensor)
-        stored = [*dict.fromkeys(t for node in graph.nodes for t in node.inputs if t and self.model.stores(t))]
-        stored += [t for t in graph.outputs if self.model.stores(t) and t not in stored]
+        inside = [pair for body in self.bodies.values() for pair in body.nodes]
+        self._every = [*graph.nodes, *(node for node, _ in inside)]
+        self._producer = {t: node for node in self._every for t in node.outputs}
+        known = Known.of(replace(self.model, graph=replace(graph, nodes=tuple(self._every))), {*self._by_tensor})
+        self._known = with_shape_values(known, [*self.model.proto.graph.node, *(proto for _, proto in inside)])
+        results = [*graph.outputs, *(t for body in self.bodies.values() for t in body.outputs)]
+        read = dict.fromkeys([*(t for node in self._every for t in node.inputs if t), *results])
+        stored = [t for t in read if self.model.stores(t)]
         self._paths = attribute_paths(stored)
         self._locals = local_names()
         self._attributes = Names({*(path.partition(".")[0] for path in self._paths.values())})
         self._texts: dict[str, str] = {}
+        self._sizes: dict[Item, str] = {}
+        self._size_names = self._names_of_sizes()
         self._stored: dict[str, str] = {}
         self._placed: dict[str, Quantizer] = {}
         self._named: dict[int, str] = {}
-        self._outputs = {t: position for node in graph.nodes for position, t in enumerate(node.outputs) if t}
-        self._read = {t for node in graph.nodes for t in (*node.inputs, *node.captures) if t} | {*graph.outputs}
-        self._running = {t for n in graph.nodes if n.op == "BatchNormalization" for t in n.inputs[3:5]}
+        self._read = {*read}
+        self._needed = self._read | {*self._by_tensor}  # what nobody reads has a range all the same
+        self._depth = 2
+        self._missing: list[Missing] = []
+        self._wanted: dict[str, str] = {}
+        self._running = {t for n in self._every if n.op == "BatchNormalization" for t in n.inputs[3:5]}
 
     def write(self) -> None:
         """Write the body of `forward`.
@@ -190,22 +208,15 @@ class _Writer:
         Raises:
             InputError: operators have no expression (Q0552).
         """
-        graph, missing = self.model.graph, list[Missing]()
+        graph = self.model.graph
         for tensor in graph.inputs:
             self.inputs[tensor] = self._texts[tensor] = self._locals.fresh(local(tensor))
         for tensor in graph.inputs:
             if tensor in self._by_tensor:
                 name = self._texts[tensor]
                 self._line(f"{name} = {self._quantized(tensor, name)}")
-        for node, proto in zip(graph.nodes, self.model.proto.graph.node, strict=True):
-            if self._is_constant(node):
-                continue
-            try:
-                self._node(node, proto)
-            except Unsupported as reason:
-                missing.append(Missing(ops.operator_of(node), node.name, str(reason)))
-                self._texts |= {t: "None" for t in node.outputs if t}
-        refuse(missing, self.model.path)
+        self._nodes(zip(graph.nodes, self.model.proto.graph.node, strict=True))
+        refuse(self._missing, self.model.path)
         self._return([self._text(tensor) for tensor in graph.outputs])
 
     def attributes(self) -> list[str]:
@@ -234,46 +245,99 @@ class _Writer:
 
     # ── one node ──
 
+    def _nodes(self, nodes: Iterable[tuple[Node, NodeProto]]) -> None:
+        for node, proto in nodes:
+            if self._is_constant(node) or self._is_folded(node):
+                continue
+            try:
+                self._node(node, proto)
+            except Unsupported as reason:
+                self._missing.append(Missing(ops.operator_of(node), node.name, str(reason)))
+                self._texts |= {t: "None" for t in node.outputs if t}
+
     def _node(self, node: Node, proto: NodeProto) -> None:
-        read = [position for position, tensor in enumerate(node.outputs) if tensor in self._read]
+        needed = [position for position, tensor in enumerate(node.outputs) if tensor in self._needed]
         call = Call(
             node=node,
             proto=proto,
             opset=self._opset(node),
             text=lambda position: self._text(node.inputs[position], node, position),
             known=self._known,
-            outputs=max(read, default=0) + 1,
+            outputs=max(needed, default=0) + 1,
             let=self._let,
+            item=self._item,
+            device=self._device(),
+            scope=self._scope(node),
         )
         expression = ops.expression(call)
-        if call.outputs == 1:
+        if expression and call.outputs == 1:
             self._assign(node.outputs[0], node.op, expression)
             return
-        names = [self._name(t, node.op) if t in self._read else "_" for t in node.outputs]
-        self._line(f"{', '.join(names)} = {expression}")
-        for tensor, name in zip(node.outputs, names, strict=True):
-            if tensor in self._by_tensor and name != "_":
-                self._line(f"{name} = {self._quantized(tensor, name)}")
+        if expression:
+            names = [self._name(t, node.op) if t in self._needed else "_" for t in node.outputs]
+            self._line(f"{', '.join(names)} = {expression}")
+        for tensor in node.outputs:
+            if tensor in self._by_tensor:
+                name = self._texts[tensor]
+                self._line(f"{f'{name} = ' if tensor in self._read else ''}{self._quantized(tensor, name)}")
+
+    # ── bodies ──
+
+    def _scope(self, node: Node) -> Scope:
+        return Scope(
+            name=lambda text: self._locals.fresh(identifier(text)),
+            targets=lambda: [self._name(t, node.op) if t in self._needed else "" for t in node.outputs],
+            line=self._line,
+            block=self._block,
+            body=lambda attribute, inputs, targets: self._body(node, attribute, inputs, targets),
+            reads=lambda attribute, place: self.bodies[node.outputs, attribute].inputs[place] in self._read,
+        )
+
+    def _block(self, head: str, write: Callable[[], None]) -> None:
+        """Write a block; what is named in it has no name behind it."""
+        self._line(head)
+        texts, names, count = dict(self._texts), dict(self._sizes), len(self.lines)
+        self._depth += 1
+        write()
+        if len(self.lines) == count:
+            self._line("pass")
+        self._depth -= 1
+        self._texts, self._sizes = texts, names
+
+    def _body(self, node: Node, attribute: str, inputs: Sequence[str], targets: Sequence[str]) -> list[str]:
+        body = self.bodies[node.outputs, attribute]
+        self._texts |= dict(zip(body.inputs, inputs, strict=True))
+        made = [t for inner, _ in body.nodes for t in inner.outputs]
+        wanted = {tensor: name for tensor, name in zip(body.outputs, targets, strict=False) if tensor in made}
+        self._wanted |= {tensor: name for tensor, name in wanted.items() if name}
+        self._nodes(body.nodes)
+        return [self._text(tensor) for tensor in body.outputs]
 
     def _assign(self, tensor: str, op: str, expression: str) -> None:
-        """Write the line that makes a tensor, its quantizer around it; two lines where one would not fit."""
+        """Write the line that makes a tensor, its quantizer around it; two lines where one would not fit.
+
+        What is another tensor under another name has no line.
+        """
+        if expression.isidentifier() and tensor not in self._by_tensor and tensor not in self._wanted:
+            self._texts[tensor] = expression
+            return
         name = self._name(tensor, op)
         if tensor not in self._by_tensor:
             self._line(f"{name} = {expression}")
             return
         whole = f"{name} = {self._quantized(tensor, expression)}"
-        if layout.fits(whole, 2) or layout.is_call(expression):
+        if layout.fits(whole, self._depth) or layout.is_call(expression):
             self._line(whole)
             return
         self._line(f"{name} = {expression}")
         self._line(f"{name} = {self._quantized(tensor, name)}")
 
     def _name(self, tensor: str, op: str) -> str:
-        self._texts[tensor] = self._locals.fresh(local(tensor, op))
+        self._texts[tensor] = self._wanted.pop(tensor, "") or self._locals.fresh(local(tensor, op))
         return self._texts[tensor]
 
     def _line(self, text: str) -> None:
-        self.lines += layout.statement(text, 2)
+        self.lines += layout.statement(text, self._depth)
 
     def _let(self, wish: str, expression: str) -> str:
         name = self._locals.fresh(wish)
@@ -301,10 +365,13 @@ class _Writer:
         """Return the expression for a tensor as its readers see it."""
         if tensor in self._texts:
             return self._texts[tensor]
-        if not self.model.stores(tensor):
+        folded = tensor in self._known.values
+        if not folded and not self.model.stores(tensor):
             raise Unsupported(f"it reads `{tensor}`, which has no value")
         if node is not None and (number := self._number(tensor, node, position)) is not None:
             return number
+        if folded:
+            return self._made_of_sizes(tensor)
         path = self._stored.setdefault(tensor, self._paths[tensor])
         text = reference(path)
         many = len(self.model.graph.consumers.get(tensor, ())) > 1
@@ -319,18 +386,89 @@ class _Writer:
         return text
 
     def _number(self, tensor: str, node: Node, position: int) -> str | None:
-        """Return a constant of one element as a literal, where the operator takes numbers and it broadcasts anyway."""
-        known = self.model.graph.tensors[tensor]
-        if tensor in self._by_tensor or known.shape != () or ops.operator_of(node) not in ops.numeric():
-            return None
+        """Return a constant of one element as a literal, where the operator takes numbers and it broadcasts anyway.
+
+        So is a size, if the other input is a tensor of the same type.
+        """
         others = [t for place, t in enumerate(node.inputs) if place != position]
-        if any(self.model.stores(t) or self._known.dtype(t) != known.dtype for t in others[:1]):
+        if tensor in self._by_tensor or ops.operator_of(node) not in ops.numeric():
+            return None
+        if self._known.shape(tensor) != () and not self._is_one_size(tensor, others[0]):
+            return None
+        if any(self._is_stored(t) or self._known.dtype(t) != self._known.dtype(tensor) for t in others[:1]):
             return None
         value: Any = self._known.constant(tensor)
+        if value is None and tensor in self._known.values:
+            return self._item(self._known.values[tensor].item(), sizes.ATOM)
         if value is None or value.dtype.kind not in "fi":
             return None
         number = value.item()
         return literal(shortest(number) if value.dtype.kind == "f" else number)
+
+    def _is_one_size(self, tensor: str, other: str) -> bool:
+        """Return whether a tensor is a size that changes no shape of another."""
+        value, shape = self._known.values.get(tensor), self._known.shape(other)
+        return value is not None and value.size == 1 and shape is not None and value.ndim <= len(shape)
+
+    # ── sizes ──
+
+    def _is_folded(self, node: Node) -> bool:
+        """Return whether a node computes sizes, which are written where they are read."""
+        return all(tensor in self._known.values for tensor in node.outputs if tensor)
+
+    def _names_of_sizes(self) -> dict[Item, str]:
+        """Return the sizes that are worth a line, since they are read more than once, and what to call them.
+
+        A size has the name that the model has for it, a formula that of the scalar that it is the value of.
+        """
+        names: dict[Item, str] = {
+            Size(tensor, axis): identifier(name, otherwise="size") for (tensor, axis), name in self._known.sizes.items()
+        }
+        for tensor, value in self._known.values.items():
+            if value.size == 1 and isinstance(item := value.item(), Formula):
+                names.setdefault(item, local(tensor, self._producer[tensor].op))
+        read = Counter(
+            part
+            for node in self._every
+            if not self._is_folded(node)
+            for tensor in {*node.inputs, *node.captures} & self._known.values.keys()
+            for part in {part for item in self._known.values[tensor].reshape(-1) for part in sizes.parts(item)}
+        )
+        return {item: names[item] for item, count in read.items() if count > 1 and item in names}
+
+    def _item(self, item: Item, level: int = 0) -> str:
+        """Return a size as source text, in brackets if it binds less than `level`."""
+        if item in self._sizes:
+            return self._sizes[item]
+        if isinstance(item, Size):
+            text = f"{self._text(item.tensor)}.shape[{item.axis}]"
+        else:
+            text = sizes.written(item, self._item, 0 if item in self._size_names else level)
+        if item not in self._size_names:
+            return text
+        self._sizes[item] = self._let(self._size_names[item], text)
+        return self._sizes[item]
+
+    def _made_of_sizes(self, tensor: str) -> str:
+        """Write the line that makes a tensor of sizes, for an operator that wants one."""
+        value, dtype = self._known.values[tensor], self._known.dtype(tensor)
+        options = "" if dtype == "int64" and value.size else f", dtype=torch.{dtype}"
+        made = f"torch.tensor({self._listed(value.tolist())}{options}, device={self._device()})"
+        self._texts[tensor] = self._let(local(tensor, self._producer[tensor].op), made)
+        return self._texts[tensor]
+
+    def _listed(self, items: Any) -> str:
+        """Return items in lists of lists as source text."""
+        if isinstance(items, list):
+            return f"[{', '.join(map(self._listed, items))}]"
+        return literal(items) if isinstance(items, int | float) else self._item(items)
+
+    def _device(self) -> str:
+        """Return where the model runs: where its first input is."""
+        return f"{next(iter(self.inputs.values()))}.device" if self.inputs else "None"
+
+    def _is_stored(self, tensor: str) -> bool:
+        return self.model.stores(tensor) or tensor in self._known.values
 
     def _quantized(self, tensor: str, expression: str) -> str:
         quantizer = self._by_tensor[tensor]

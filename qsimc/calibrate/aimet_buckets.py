@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, float32
+from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, I64, float32
 from qsimc.calibrate.counting import counted
 
 BUCKETS = 1536
@@ -54,7 +55,17 @@ class Buckets:
         if values.size == 0:
             return self
         buckets = self if self.width > 0 else _laid_out(values)
-        return buckets._counted(values) if buckets.width > 0 else buckets
+        return buckets.averaged(buckets.counts(values), values.size) if buckets.width > 0 else buckets
+
+    def counts(self, values: F32) -> I64:
+        """Return how many values of one batch, shape (n,), fall in each bucket, shape (BUCKETS,); `width` is not 0."""
+        # Two more, for the values before the first bucket and after the last.
+        return counted(values, BUCKETS + 2, self._locator())[1:-1]
+
+    def averaged(self, counts: NDArray[Any], size: int) -> Buckets:
+        """Return the histogram with one batch of `size` values averaged in, which fell as `counts` says."""
+        shares = (self.shares * self.batches + counts / size) / (self.batches + 1)
+        return Buckets(self.width, self.first, shares, self.batches + 1)
 
     def edges(self) -> F64:
         """Return the lower edges, shape (BUCKETS,)."""
@@ -68,12 +79,6 @@ class Buckets:
             high = edges[-1]  # C++ takes a last index of 0 for "none found"
         start = min(float32(low), np.float32(0))
         return start, max(float32(high), np.float32(0), start + np.float32(MINIMUM_WIDTH))
-
-    def _counted(self, values: F32) -> Buckets:
-        # Two more, for the values before the first bucket and after the last.
-        counts = counted(values, BUCKETS + 2, self._locator())[1:-1]
-        shares = (self.shares * self.batches + counts / values.size) / (self.batches + 1)
-        return Buckets(self.width, self.first, shares, self.batches + 1)
 
     def _locator(self) -> Callable[[F32, F32], None]:
         """Return what writes 1 + the bucket of each value, 0 before the first and BUCKETS + 1 after the last.

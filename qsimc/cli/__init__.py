@@ -34,6 +34,7 @@ _HOME = {
     "fmt": "fmt",
     "init": "init",
     "lsp": "lsp",
+    "merge": "model",
     "plan": "config",
     "quantize": "model",
     "schema": "schema",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from qsimc import formats
+from qsimc.calibrate.shard import Shard
 from qsimc.ir.quant import Calib, precision
 from qsimc.planning.plan import Mode
 from qsimc.rewrites import REWRITES
@@ -35,8 +36,21 @@ def _known_format(_: click.Context, __: click.Parameter, value: str | None) -> s
     return value
 
 
+def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | None:
+    try:
+        return None if value is None else Shard.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 from_option = click.option(
     "--from", "format", metavar="FORMAT", callback=_known_format, help="Format of CONFIG; guessed from its content."
+)
+shard_option = click.option(
+    "--shard",
+    metavar="I/N",
+    callback=_shard,
+    help="Observe every Nth batch, from the Ith on: 1/4, 2/4, 3/4, 4/4; `qsimc merge` puts shards together.",
 )
 backend_option = click.option("--backend", default="onnx", show_default=True, help="What the model is written for.")
 standalone_option = click.option(

@@ -67,8 +67,8 @@ class Data:
         Of files it is that of their bytes, of Python's data that of the batches: taken along during the
         last full pass, or else by a pass of its own (which uses an iterator up).
         """
-        if self._source.digest is not None:
-            return self._source.digest()
+        if self._content is None and self._source.digest is not None:
+            self._content = self._source.digest()
         if self._content is None:
             for _ in self:
                 pass

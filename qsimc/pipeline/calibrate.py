@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.accumulator import Raised, raise_weight_scales
 from qsimc.calibrate.encoding import Encoding, Numerics
+from qsimc.calibrate.observed import Observed
 from qsimc.calibrate.observer import Observer
 from qsimc.calibrate.observers import AVAILABLE, channels_first, observer_for
 from qsimc.calibrate.ranges import fixed_range
@@ -58,6 +59,26 @@ class Calibration:
     filed: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constants:
+    """What is known without data: the tensors of each quantizer, and what the constants among them give.
+
+    Attributes:
+        groups: quantizer owner -> the tensors that it quantizes.
+        observers: owner of a quantizer to integers -> its statistic so far.
+        encodings: owner of a quantizer of nothing but constants -> its encoding.
+    """
+
+    groups: Mapping[str, Sequence[TensorPlan]]
+    observers: Mapping[str, Observer]
+    encodings: Mapping[str, Encoding]
+
+    @property
+    def live(self) -> Mapping[str, Observer]:
+        """The observers of the quantizers that depend on data."""
+        return {owner: observer for owner, observer in self.observers.items() if owner not in self.encodings}
+
+
 def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batch], seen: Seen) -> Calibration:
     """Return the encodings of a plan on some data.
 
@@ -67,32 +88,72 @@ def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batc
     Raises:
         InputError: the data or what the model makes of it cannot be used (Q06xx, Q0508).
     """
+    constants = observe_constants(model, plan)
+    return encode(model, plan, constants, observe(backend, model, plan, constants, batches, seen))
+
+
+def observe_constants(model: Model, plan: Plan) -> Constants:
+    """Return what is known of a plan's quantizers without data.
+
+    Raises:
+        InputError: a constant is not a number (Q0607), or a quantizer cannot be calibrated as asked (Q0610).
+    """
     groups = _groups(plan)
     encodings: dict[str, Encoding] = {}
     observers: dict[str, Observer] = {}
     for owner, members in groups.items():
-        spec = plan[owner].spec
-        if spec.type is not Numeric.INT:
+        if plan[owner].spec.type is not Numeric.INT:
             continue
-        observers[owner] = _constants_observed(model, members, _observer(plan, owner))
-        if all(_is_constant(t) for t in members):
+        observers[owner] = _constants_observed(model, members, unobserved(plan, owner))
+        if all(is_constant(t) for t in members):
             encodings[owner] = _encode(plan, owner, observers[owner])
-    live = {owner: (observers[owner],) for owner in observers if owner not in encodings}
-    drawn = {t.tensor: (Sketch.empty(),) for owner, t in _members(groups) if owner in live and not _is_constant(t)}
+    return Constants(groups=groups, observers=observers, encodings=encodings)
+
+
+def observe(
+    backend: Backend,
+    model: Model,
+    plan: Plan,
+    constants: Constants,
+    batches: Iterable[Batch],
+    seen: Seen,
+    live: Mapping[str, Observer] | None = None,
+) -> Observed:
+    """Return what a pass over some data leaves.
+
+    Args:
+        live: the observers to extend, and with them the only quantizers to watch; all by default.
+
+    Raises:
+        InputError: the data or what the model makes of it cannot be used (Q06xx, Q0508).
+    """
+    live = constants.live if live is None else live
+    groups, encodings = constants.groups, constants.encodings
+    drawn = {t.tensor: (Sketch.empty(),) for owner, t in _members(groups) if owner in live and not is_constant(t)}
     params = {t.tensor: encodings[o] for o, t in _members(groups) if o in encodings and t.kind is Kind.PARAM}
-    found, sampled = backend.observe(model, plan, params, batches, live, drawn, seen)
-    for owner, (observer,) in found.items():
-        observers[owner] = observer
+    fed = {owner: (observer,) for owner, observer in live.items()}
+    found, sampled = backend.observe(model, plan, params, batches, fed, drawn, seen)
+    return Observed(
+        observers={owner: observer for owner, (observer,) in found.items()},
+        sketches={tensor: sketch for tensor, (sketch,) in sampled.items()},
+    )
+
+
+def encode(model: Model, plan: Plan, constants: Constants, observed: Observed) -> Calibration:
+    """Return the encodings of what was observed."""
+    groups = constants.groups
+    encodings = dict(constants.encodings)
+    for owner, observer in observed.observers.items():
         encodings[owner] = _encode(plan, owner, observer)
-    infinite = [owner for owner in live if owner not in found]
+    infinite = [owner for owner in constants.live if owner not in observed.observers]
     by_tensor = {t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings}
     raised: tuple[Raised, ...] = ()
     if plan.dialect == _RAISES_WEIGHT_SCALES:
         by_tensor, raised = raise_weight_scales(plan.graph, by_tensor, model.constant)
     return Calibration(
         encodings=by_tensor,
-        observers=observers,
-        sketches={t: sketch for t, (sketch,) in sampled.items() if isinstance(sketch, Sketch)},
+        observers={**constants.observers, **observed.observers},
+        sketches={t: s for t, s in observed.sketches.items() if t in by_tensor and isinstance(s, Sketch)},
         plan=left_float(plan, infinite),
         findings=(
             *(infinite_tensor(model, owner) for owner in infinite),
@@ -117,15 +178,21 @@ def _groups(plan: Plan) -> dict[str, list[TensorPlan]]:
     return groups
 
 
-def _members(groups: Mapping[str, list[TensorPlan]]) -> Iterator[tuple[str, TensorPlan]]:
+def _members(groups: Mapping[str, Sequence[TensorPlan]]) -> Iterator[tuple[str, TensorPlan]]:
     return ((owner, t) for owner, members in groups.items() for t in members)
 
 
-def _is_constant(t: TensorPlan) -> bool:
+def is_constant(t: TensorPlan) -> bool:
+    """Return whether the model stores a tensor."""
     return t.kind in (Kind.PARAM, Kind.CONSTANT)
 
 
-def _observer(plan: Plan, owner: str) -> Observer:
+def unobserved(plan: Plan, owner: str) -> Observer:
+    """Return the observer of a quantizer that has seen nothing.
+
+    Raises:
+        InputError: it cannot be calibrated as asked (Q0610).
+    """
     t = plan[owner]
     shape = plan.graph.tensors[owner].shape
     channels = 1 if t.axis is None else (shape or ())[t.axis]
@@ -138,7 +205,7 @@ def _observer(plan: Plan, owner: str) -> Observer:
 
 def _constants_observed(model: Model, members: Iterable[TensorPlan], observer: Observer) -> Observer:
     for t in members:
-        if _is_constant(t):
+        if is_constant(t):
             values = np.asarray(model.constant(t.tensor), dtype=np.float32)
             try:
                 observer = observer.observe(channels_first(values, t.axis))

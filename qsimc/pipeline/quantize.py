@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from qsimc.backend import Batch
+from qsimc.calibrate.distributed import ALONE, Ranks, Team, together
 from qsimc.calibrate.encoding import Encoding
 from qsimc.data import Data, open_data, wrap
 from qsimc.diagnostics import Diagnostic, InputError, in_order
@@ -20,12 +21,13 @@ from qsimc.encodings.vitis import bias_corrections, quant_info
 from qsimc.ir.config import Config
 from qsimc.lock import file_digest
 from qsimc.outputs import LOCK, safe_name, staged
-from qsimc.pipeline.calibrate import Calibration, Seen, calibrate
+from qsimc.pipeline.calibrate import Calibration, Seen, encode, observe, observe_constants
 from qsimc.pipeline.correction import CORRECT_BIASES, correct_biases
 from qsimc.pipeline.locking import session_lock, write_lock
 from qsimc.pipeline.plan import Choices, Session, choices, session
 from qsimc.pipeline.report import run_report
-from qsimc.pipeline.statistics import write_statistics
+from qsimc.pipeline.shards import observe_shard, require_same, require_shardable
+from qsimc.pipeline.statistics import FOLDER, write_statistics
 from qsimc.pipeline.stepwise import calibrate_stepwise
 from qsimc.planning.dump import plan_text
 from qsimc.planning.plan import Plan
@@ -91,6 +93,7 @@ def quantize(
     force: bool = False,
     standalone: bool = False,
     started: Callable[[Data], Seen | None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Result:
     """Quantize a model and write everything about it into a folder.
 
@@ -99,6 +102,7 @@ def quantize(
         rewrites: what the float model goes through first, besides what the configuration asks for.
         standalone: what is written runs without qsimc, if the backend leaves a choice.
         started: called once the data is open; returns what is to be told the samples of each batch.
+        ranks: the processes that call this with the same arguments and share the data; the first of them writes.
 
     Raises:
         InputError: something is wrong with the inputs; `out` is untouched.
@@ -106,39 +110,33 @@ def quantize(
         KeyboardInterrupt: its argument says how far calibration had come; `out` is untouched.
     """
     chosen = choices(act, param, calib, mode, rewrites)
-    inputs = _Inputs(config, model, data, format=format, backend=backend, limit=limit, batch_size=batch_size)
-    with _running(inputs, Path(out), chosen, _all_names, force=force, started=started) as run:
+    inputs = Inputs(config, model, data, format=format, backend=backend, limit=limit, batch_size=batch_size)
+
+    def write(run: Run) -> None:
         _write(run, standalone=standalone)
-    return run.result()
+
+    return _run(inputs, Path(out), chosen, _all_names, write, force=force, started=started, ranks=ranks)
 
 
 def calibrate_into(
-    config: Config | str | PathLike[str],
+    inputs: Inputs,
     *,
-    model: str | PathLike[str],
-    data: str | PathLike[str] | Iterable[Batch],
     out: str | PathLike[str],
     chosen: Choices,
-    format: str | None = None,
-    limit: int | None = None,
-    batch_size: int | None = None,
     force: bool = False,
     started: Callable[[Data], Seen | None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Result:
     """Calibrate only: encodings.json, plan.json and the mergeable statistics, no model.
 
     Raises:
         As `quantize`.
     """
-    inputs = _Inputs(config, model, data, format=format, limit=limit, batch_size=batch_size)
-    with _running(inputs, Path(out), chosen, _record_names, force=force, started=started) as run:
-        _write_records(run)
-        write_statistics(run.stage / "stats", run.calibration.observers)
-    return run.result()
+    return _run(inputs, Path(out), chosen, record_names, write_calibration, force=force, started=started, ranks=ranks)
 
 
 @dataclass(frozen=True, slots=True)
-class _Inputs:
+class Inputs:
     """What a run is made from."""
 
     config: Config | str | PathLike[str]
@@ -151,8 +149,8 @@ class _Inputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """A calibrated session, and the private folder that its results are written to."""
+class Run:
+    """A calibrated session, and the private folder that its results are written to, by the process that writes."""
 
     out: Path
     stage: Path
@@ -175,42 +173,47 @@ class _Run:
         )
 
 
-@contextmanager
-def _running(
-    inputs: _Inputs,
+def _run(
+    inputs: Inputs,
     out: Path,
     chosen: Choices,
     names: Callable[[Session], Iterable[str]],
+    write: Callable[[Run], None],
     *,
     force: bool,
     started: Callable[[Data], Seen | None] | None,
-) -> Iterator[_Run]:
-    """Read, plan and calibrate; what the block writes into the stage appears in `out` when it ends."""
-    with session(inputs.config, inputs.model, chosen, format=inputs.format, backend=inputs.backend) as made:
+    ranks: Ranks,
+) -> Result:
+    """Read, plan and calibrate; what the first process writes into the stage appears in `out` if all succeed."""
+    with (
+        together(ranks) as team,
+        session(inputs.config, inputs.model, chosen, format=inputs.format, backend=inputs.backend) as made,
+    ):
         findings = list(made.findings)
-        batches = _data(inputs, made, findings)
-        with staged(out, force=force, expected=names(made)) as stage:
+        batches = data_for(inputs, made, findings)
+        with staged(out, force=force, expected=names(made)) if team.leads else nullcontext() as stage:
             progress = Progress(batches.samples, started and started(batches))
-            calibration = _calibrated(made, batches, progress, CORRECT_BIASES in chosen.rewrites)
-            findings += calibration.findings
-            yield _Run(
+            calibration = _calibrated(made, chosen, batches, progress, team)
+            run = Run(
                 out=out,
-                stage=stage,
-                made=_corrected(made, calibration),
+                stage=stage or out,
+                made=corrected(made, calibration),
                 calibration=calibration,
-                lock=session_lock(
-                    made,
-                    chosen,
-                    out,
-                    data={"path": batches.path, "sha256": batches.digest()},
-                    samples=progress.samples,
-                ),
+                lock=session_lock(made, chosen, out, data=record(batches), samples=progress.samples),
                 samples=progress.samples,
-                findings=findings,
+                findings=[*findings, *calibration.findings],
             )
+            if team.leads:
+                write(run)
+    return run.result()
 
 
-def _data(inputs: _Inputs, made: Session, findings: list[Diagnostic]) -> Data:
+def data_for(inputs: Inputs, made: Session, findings: list[Diagnostic]) -> Data:
+    """Open the data of a run.
+
+    Raises:
+        InputError: all findings, if they cannot serve the model.
+    """
     data, limit, size = inputs.data, inputs.limit, inputs.batch_size
     if isinstance(data, (str, PathLike)):
         opened = open_data(str(data), made.model.inputs, findings.append, batch_size=size, limit=limit)
@@ -221,7 +224,12 @@ def _data(inputs: _Inputs, made: Session, findings: list[Diagnostic]) -> Data:
     return opened
 
 
-def _corrected(made: Session, calibration: Calibration) -> Session:
+def record(batches: Data) -> dict[str, str]:
+    """Return what a lock says of the data."""
+    return {"path": batches.path, "sha256": batches.digest()}
+
+
+def corrected(made: Session, calibration: Calibration) -> Session:
     """Return the session with what calibration changed: quantizers without a range, and biases."""
     if not calibration.biases:
         return replace(made, plan=calibration.plan)
@@ -229,13 +237,25 @@ def _corrected(made: Session, calibration: Calibration) -> Session:
     return replace(made, plan=calibration.plan, model=model, rewritten=True)
 
 
-def _calibrated(made: Session, batches: Data, progress: Progress, corrects: bool) -> Calibration:
+def _calibrated(made: Session, chosen: Choices, batches: Data, progress: Progress, team: Team) -> Calibration:
     backend, model, plan = made.backend, made.model, made.plan
+    corrects = CORRECT_BIASES in chosen.rewrites
+    if team.shard is not None:
+        require_shardable(plan)
+        require_same(team, session_lock(made, chosen, Path()))
     try:
         if plan.dialect == DIALECT:
             asked = corrects or is_on(made.config, "include_bias_corr")
             return calibrate_stepwise(backend, model, plan, made.config, batches, progress, corrects=asked)
-        found = calibrate(backend, model, plan, batches, progress)
+        constants = observe_constants(model, plan)
+        if team.shard is None:
+            observed = observe(backend, model, plan, constants, batches, progress)
+        else:
+            shard = observe_shard(backend, model, plan, constants, batches, team.shard, progress)
+            require_same(team, {"data": record(batches)})
+            observed = team.merged(shard)
+        found = encode(model, plan, constants, observed)
+        # Each batch is run with the biases that the batches before it have corrected: every process runs all of them.
         return correct_biases(backend, model, found, batches) if corrects else found
     except KeyboardInterrupt:
         raise KeyboardInterrupt(str(progress)) from None
@@ -256,11 +276,11 @@ def _all_names(made: Session) -> tuple[str, ...]:
     return *RECORDS, *made.backend.exported(stem(made)), rewritten_name(made), *vendor, REPORT
 
 
-def _record_names(made: Session) -> tuple[str, ...]:
+def record_names(made: Session) -> tuple[str, ...]:
     return *RECORDS, rewritten_name(made)
 
 
-def _write(run: _Run, *, standalone: bool) -> None:
+def _write(run: Run, *, standalone: bool) -> None:
     """Write every file of `qsimc quantize`."""
     made, encodings = run.made, run.calibration.encodings
     written = made.backend.export(
@@ -272,10 +292,10 @@ def _write(run: _Run, *, standalone: bool) -> None:
         _write_json(run.stage / f"{stem(made)}.aimet.json", aimet_document(made.plan, encodings))
     page = run_report(made, run.calibration, quantized=written[0], samples=run.samples)
     (run.stage / REPORT).write_text(page, encoding="utf-8", newline="\n")
-    _write_records(run)
+    write_records(run)
 
 
-def _write_vitis(run: _Run) -> None:
+def _write_vitis(run: Run) -> None:
     """Write the results as vai_q_pytorch files them."""
     plan, found = run.made.plan, run.calibration
     model = plan.graph.source or stem(run.made)
@@ -295,17 +315,28 @@ def _write_vitis(run: _Run) -> None:
         (run.stage / BIAS_CORRECTIONS).write_bytes(bias_corrections(offsets))
 
 
-def _write_records(run: _Run) -> None:
+def write_calibration(run: Run) -> None:
+    """Write every file of `qsimc calibrate`."""
+    write_records(run)
+    write_statistics(run.stage / FOLDER, run.calibration.observers)
+
+
+def write_records(run: Run) -> None:
+    """Write what every run writes, and the float model if it was rewritten."""
     lock = dict(run.lock)
     if run.made.rewritten:
         written = run.made.backend.save(run.made.model, run.stage / rewritten_name(run.made))[0]
         lock["rewritten"] = {"path": written.name, "sha256": file_digest(written)}
-    source = run.made.config.source
-    config = {"path": source.path, "format": run.made.config.format}
-    with (run.stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(plan_text(run.made.plan, config=config, model=run.made.reference))
+    write_plan(run.stage, run.made)
     _write_json(run.stage / ENCODINGS, encodings_document(run.calibration.encodings, run.made.plan))
     write_lock(run.stage, lock)
+
+
+def write_plan(stage: Path, made: Session) -> None:
+    """Write a session's plan into a folder."""
+    config = {"path": made.config.source.path, "format": made.config.format}
+    with (stage / PLAN).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(plan_text(made.plan, config=config, model=made.reference))
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

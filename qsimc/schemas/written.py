@@ -188,6 +188,7 @@ def lock() -> dict[str, Any]:
         "rewrites": _list(_TEXT),
         "samples": _COUNT,
     }
+    shard = {"number": _PLACE, "of": _PLACE, "format": _TEXT, "plan": _DIGEST, "batch_size": _or_null(_PLACE)}
     document = {
         "format_version": _VERSION,
         "qsimc": _TEXT,
@@ -195,8 +196,11 @@ def lock() -> dict[str, Any]:
         "model": _object({**hashed, "relative": _TEXT}),
         "data": _object(hashed, optional=hashed, description="empty where no data was needed"),
         "options": _object(options),
+        "shard": _object(shard, description="which share of the batches was observed; absent where it was all"),
     }
-    return _object(document, title="Lock (qsimc.lock)", description="what a folder of results was made from")
+    return _object(
+        document, optional=("shard",), title="Lock (qsimc.lock)", description="what a folder of results was made from"
+    )
 
 
 SHAPES: dict[str, Callable[[], dict[str, Any]]] = {

@@ -324,15 +324,15 @@ def test_an_encoding_of_its_own_makes_a_quantizer_of_its_own(tmp_path: Path) -> 
 
 def test_nothing_is_written_of_a_model_with_unknown_operators(tmp_path: Path) -> None:
     nodes = [
-        make_node(op, ["x"], [f"{op}.{n}"], name=f"/{op}/{n}") for op in ("NonZero", "Bernoulli") for n in range(7)
+        make_node(op, ["x"], [f"{op}.{n}"], name=f"/{op}/{n}") for op in ("ImageDecoder", "TfIdfVectorizer") for n in range(7)
     ]
-    proto = model_of(nodes, [value("x", [2])], [value("NonZero.0", [1, None], 7), value("Bernoulli.1", [2])])
+    proto = model_of(nodes, [value("x", [2])], [value("ImageDecoder.0", [2]), value("TfIdfVectorizer.1", [2])])
     model = opened_proto(proto, tmp_path)
     with pytest.raises(qsimc.InputError) as refusal:
         build(model, plan_of(model, {}), tmp_path / "out")
     assert [finding.message for finding in refusal.value.findings] == [
-        "`NonZero` has no PyTorch expression",
-        "`Bernoulli` has no PyTorch expression",
+        "`ImageDecoder` has no PyTorch expression",
+        "`TfIdfVectorizer` has no PyTorch expression",
     ]
     assert refusal.value.findings[0].notes[0].endswith("and 2 more")
     assert not (tmp_path / "out").exists()

@@ -23,7 +23,6 @@ from onnx.backend.test.case.node import collect_testcases
 from qsimc_onnx.graph import read_graph
 from qsimc_onnx.model import OnnxModel
 from qsimc_torch.build import filled, generated_of, tensor_of
-from qsimc_torch.ops import operator_of
 
 from qsimc.diagnostics import InputError
 from qsimc.planning.plan import Mode, Plan
@@ -79,6 +78,7 @@ def all_cases() -> Mapping[str, NodeCase]:
     for case in collected:
         tested = nodes[case.name] if case.name in nodes else nodes[case.name.partition("_expanded")[0]]
         ((inputs, outputs),) = case.data_sets or [((), ())]
+        assert case.model is not None
         found[case.name] = NodeCase(case.name, tested, case.model, tuple(inputs), tuple(outputs))
     return found
 
@@ -88,17 +88,18 @@ def cases_of(op: str, *, expanded: bool = False) -> tuple[NodeCase, ...]:
     return tuple(case for case in all_cases().values() if case.op == op and case.expanded is expanded)
 
 
-def problem_of(case: NodeCase, stored: Collection[int] = ()) -> str | None:
+def problem_of(case: NodeCase, stored: Collection[int] = (), rtol: float = RTOL) -> str | None:
     """Return why a generated module fails a test, None where it passes.
 
     Args:
         stored: positions of inputs that are constants of the model, as exporters write them; the tests feed all.
+        rtol: how far a float may be off, by its own size.
     """
     names = {case.node.input[position] for position in stored if position < len(case.node.input)}
     try:
         made = ran(case, names)
         for number, (got, wanted) in enumerate(zip(made, case.outputs, strict=True)):
-            compare(got, wanted, f"output {number}")
+            compare(got, wanted, f"output {number}", rtol)
     except InputError as refusal:
         return "; ".join(finding.message for finding in refusal.findings)
     except _HOW_RUNS_FAIL as problem:
@@ -140,7 +141,7 @@ def unquantized(model: OnnxModel) -> Plan:
     return Plan(graph=model.graph, tensors={}, dialect="aimet", mode=Mode.FIXED)
 
 
-def compare(made: Any, wanted: Any, what: str) -> None:
+def compare(made: Any, wanted: Any, what: str, rtol: float = RTOL) -> None:
     """Compare as the runner of ONNX does: integers exactly, floats nearly, types and shapes always."""
     expected = array(wanted)
     if not isinstance(made, torch.Tensor):
@@ -153,7 +154,7 @@ def compare(made: Any, wanted: Any, what: str) -> None:
     if not got.dtype.is_floating_point:
         np.testing.assert_array_equal(got.numpy(), expected, err_msg=what)
         return
-    rtol = BFLOAT16_RTOL if name == "bfloat16" else RTOL
+    rtol = max(rtol, BFLOAT16_RTOL) if name == "bfloat16" else rtol
     exact = expected.astype(np.float64)
     np.testing.assert_allclose(got.to(torch.float64).numpy(), exact, rtol=rtol, atol=ATOL, err_msg=what)
 
@@ -199,15 +200,3 @@ def wrongly_excluded(
             if not matched:
                 yield f"{name}: there is no such test"
             yield from (f"{c.name}: it passes" for c in matched if problem_of(c, stored.get(c.op, ())) is None)
-
-
-__all__ = [
-    "NodeCase",
-    "all_cases",
-    "cases_of",
-    "operator_of",
-    "problem_of",
-    "reason_of",
-    "source_of",
-    "wrongly_excluded",
-]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -130,6 +131,155 @@ def test_scale_and_zero_point_have_the_gradients_of_lsq(numerics: Numerics) -> N
         assert quantizer.zero_point.grad is not None
         assert quantizer.scale.grad.item() == pytest.approx(scale, abs=1e-5)
         assert quantizer.zero_point.grad.item() == pytest.approx(zero_point, abs=1e-5)
+
+
+@st.composite
+def learned_encodings(draw: st.DrawFn) -> Encoding:
+    """Encodings of ordinary scales: a gradient is a sum in float32, whose terms are to be of a size."""
+    found = draw(encodings())
+    scales = draw(st.lists(st.floats(0.01, 10.0), min_size=len(found.scale), max_size=len(found.scale)))
+    narrow = (found.qmin, found.qmax) if found.qmax < 2**8 else (-8, 7)
+    return replace(
+        found,
+        scale=np.array(scales),
+        zero_point=np.clip(found.zero_point, *narrow),
+        qmin=narrow[0],
+        qmax=narrow[1],
+        numerics="onnx",
+        rounding=Round.HALF_EVEN,
+    )
+
+
+positions = arrays.arrays(np.float32, (3, 3), elements=st.floats(-300, 300, width=32))
+upstreams = arrays.arrays(np.float32, (3, 3), elements=st.integers(-3, 3).map(float))
+
+
+def gradients(
+    encoding: Encoding, values: NDArray[Any], upstream: NDArray[Any], *, lsq_scaling: bool = False
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the gradients of scale and zero point."""
+    quantizer = quantizer_of(encoding)
+    quantizer.learn_range(lsq_scaling=lsq_scaling)
+    quantizer(torch.from_numpy(values)).backward(torch.from_numpy(upstream))
+    assert quantizer.scale.grad is not None
+    assert quantizer.zero_point.grad is not None
+    return quantizer.scale.grad.numpy(), quantizer.zero_point.grad.numpy()
+
+
+def by_channel(encoding: Encoding, array: NDArray[Any]) -> NDArray[Any]:
+    """Return (C, values of a channel)."""
+    return array.reshape(1, -1) if encoding.axis is None else np.moveaxis(array, encoding.axis, 0).reshape(3, -1)
+
+
+@given(learned_encodings(), positions, upstreams)
+def test_a_range_has_the_gradients_of_its_formulas(
+    encoding: Encoding, steps: NDArray[Any], upstream: NDArray[Any]
+) -> None:
+    """LSQ: round(v/s) - v/s inside and the end of the grid outside; LSQ+: 0 inside and -s outside.  Per channel."""
+    values = (steps * encoding.scale.mean()).astype(np.float32)
+    found = gradients(encoding, values, upstream)
+    v, g = by_channel(encoding, values).astype(np.float64), by_channel(encoding, upstream)
+    s, z = encoding.scale[:, None].astype(np.float32).astype(np.float64), encoding.zero_point[:, None]
+    ratio = (v.astype(np.float32) / s.astype(np.float32)).astype(np.float64)
+    low, high = encoding.qmin - z, encoding.qmax - z
+    inside = (low <= ratio) & (ratio <= high)
+    expected = np.where(inside, np.rint(ratio) - ratio, np.clip(ratio, low, high))
+    np.testing.assert_allclose(found[0], (g * expected).sum(1), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(found[1], (g * np.where(inside, 0.0, -s)).sum(1), rtol=1e-4, atol=1e-3)
+
+
+@given(learned_encodings(), positions, upstreams)
+def test_gradients_are_differences_of_what_quantizes_with_its_rounding_held_fixed(
+    encoding: Encoding, steps: NDArray[Any], upstream: NDArray[Any]
+) -> None:
+    """What straight-through means: the distance to the grid does not change while the range does."""
+    values = (steps * encoding.scale.mean()).astype(np.float32)
+    v, g = by_channel(encoding, values).astype(np.float64), by_channel(encoding, upstream)
+    scale, zero_point = encoding.scale[:, None], encoding.zero_point[:, None].astype(np.float64)
+    error = np.rint(v / scale) - v / scale
+
+    def quantized(s: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
+        ratio = v / s
+        low, high = encoding.qmin - z, encoding.qmax - z
+        inside = (low <= ratio) & (ratio <= high)
+        return np.asarray((g * np.where(inside, ratio + error, np.clip(ratio, low, high)) * s).sum(1))
+
+    # At the very ends of the grid there is no derivative to compare with.
+    ends = [np.abs(v / scale - end + zero_point) for end in (encoding.qmin, encoding.qmax)]
+    assume(min(distance.min() for distance in ends) > 1e-2)
+    small = 1e-6
+    by_scale = (quantized(scale * (1 + small), zero_point) - quantized(scale * (1 - small), zero_point)) / (
+        2 * small * scale[:, 0]
+    )
+    by_zero_point = (quantized(scale, zero_point + small) - quantized(scale, zero_point - small)) / (2 * small)
+    found = gradients(encoding, values, upstream)
+    # The ratio is rounded to float32 once, where half a step from an integer that may be another integer.
+    halves = np.abs(np.abs(v / scale % 1) - 0.5)
+    assume(halves.min() > 1e-3)
+    np.testing.assert_allclose(found[0], by_scale, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(found[1], by_zero_point, rtol=1e-3, atol=1e-3)
+
+
+@given(learned_encodings(), positions, upstreams)
+def test_lsq_scaling_divides_the_gradients_of_a_range_and_nothing_else(
+    encoding: Encoding, steps: NDArray[Any], upstream: NDArray[Any]
+) -> None:
+    values = (steps * encoding.scale.mean()).astype(np.float32)
+    plain = gradients(encoding, values, upstream)
+    scaled = gradients(encoding, values, upstream, lsq_scaling=True)
+    above = np.maximum(encoding.qmax - encoding.zero_point, 1)
+    share = 1 / np.sqrt(values.size / len(encoding.scale) * above)
+    for before, after in zip(plain, scaled, strict=True):
+        np.testing.assert_allclose(after, before * share, rtol=1e-6, atol=1e-12)
+    quantizer = quantizer_of(encoding)
+    expected = quantizer(torch.from_numpy(values))
+    quantizer.learn_range(lsq_scaling=True)
+    assert_same_bits(quantizer(torch.from_numpy(values)).detach().numpy(), expected.numpy())
+
+
+@given(learned_encodings(), st.floats(-1e30, 1e30), st.floats(-1e6, 1e6), st.booleans())
+def test_wherever_training_takes_a_range_it_is_an_encoding(
+    encoding: Encoding, scale: float, zero_point: float, pow2: bool
+) -> None:
+    quantizer = quantizer_of(encoding)
+    quantizer.pow2 = pow2
+    quantizer.learn_range()
+    with torch.no_grad():
+        quantizer.scale.fill_(scale)
+        quantizer.zero_point.fill_(zero_point)
+    made = quantizer(torch.linspace(-10, 10, 9).reshape(3, 3))
+    made.sum().backward()
+    for parameter in (quantizer.scale, quantizer.zero_point):
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+    found = quantizer.encoding()
+    assert all(s >= smallest / 2 for s, smallest in zip(found["scale"], encoding.scale / 64, strict=True))
+    assert all(encoding.qmin <= z <= encoding.qmax for z in found["zero_point"])
+    if pow2:
+        assert all(np.log2(s) == np.rint(np.log2(s)) for s in found["scale"])
+    quantizer.freeze()
+    frozen = quantizer(torch.linspace(-10, 10, 9).reshape(3, 3))
+    assert torch.equal(frozen, made.detach())
+    assert quantizer.encoding() == found
+
+
+def test_the_zero_point_of_a_symmetric_grid_is_not_trained() -> None:
+    quantizer = FakeQuantize("x", qmin=-8, qmax=7, symmetric=True)
+    quantizer.learn_range()
+    assert not list(quantizer.parameters())  # nothing to learn before there is an encoding
+    quantizer.encode(torch.tensor([0.5]), torch.tensor([0.0]))
+    quantizer.learn_range()
+    assert [name for name, _ in quantizer.named_parameters()] == ["scale"]
+
+
+def test_a_learned_range_is_saved_and_loaded() -> None:
+    first, second = quantizer_of(encoding_of(0.5, 4)), quantizer_of(encoding_of(8.0, 1))
+    first.learn_range()
+    second.learn_range()
+    with torch.no_grad():
+        first.scale.mul_(0.1)
+    second.load_state_dict(first.state_dict())
+    assert second.encoding() == first.encoding()  # 0.05 is less than the least that 8.0 could have become
 
 
 def test_a_frozen_quantizer_has_nothing_to_train() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from qsimc_torch.call import Call, Unsupported, call, literal, same_or_tuple
 from qsimc_torch.operators import operator, otherwise
-from qsimc_torch.operators.making import sizes
-from qsimc_torch.operators.windows import spread
+from qsimc_torch.operators.making import scalar, sizes
 
 
 @operator("Tile")
@@ -27,15 +26,16 @@ def depth_to_space(node: Call) -> str:
 
 @operator("SpaceToDepth")
 def space_to_depth(node: Call) -> str:
-    """torch's `pixel_unshuffle` has the channels in front of the block, ONNX behind it."""
+    """`CRD` is torch's order of the channels; `DCR`, the only one before operator set 28, has the block in front."""
     block = node.integer("blocksize", 1)
+    if node.word("mode", "DCR") == "CRD":
+        return call("F.pixel_unshuffle", node[0], str(block))
     split = f"{node[0]}.unflatten(3, (-1, {block})).unflatten(2, (-1, {block}))"
     return f"{split}.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)"
 
 
 @operator("Col2Im")
 def col2im(node: Call) -> str:
-    size, block = node.constant(1), node.constant(2)
     rank = len(node.integers("dilations") or node.integers("strides") or ()) or (node.shape(1) or (None,))[0]
     if rank != 2:
         raise Unsupported(f"torch folds images of two dimensions, not of {rank or 'an unknown number'}")
@@ -47,12 +47,42 @@ def col2im(node: Call) -> str:
     return call(
         "F.fold",
         node[0],
-        sizes(node, 1) if size is not None else f"{node[1]}.tolist()",
-        sizes(node, 2) if block is not None else f"{node[2]}.tolist()",
+        sizes(node, 1),
+        sizes(node, 2),
         dilation=None if dilations == ones else same_or_tuple(dilations),
         padding=same_or_tuple(pads[:2]) or None,
         stride=None if strides == ones else same_or_tuple(strides),
     )
+
+
+_PAD_MODES = {"constant": None, "reflect": '"reflect"', "edge": '"replicate"', "wrap": '"circular"'}
+
+
+@otherwise("Pad")
+def pad(node: Call) -> str:
+    """By sides that the model computes."""
+    if node.opset < 11:
+        raise Unsupported("it has no pads")
+    value = None if not node.has(2) else scalar(node, 2)
+    axes = None if not node.has(3) else sizes(node, 3)
+    mode = _PAD_MODES[node.word("mode", "constant")]
+    return call("pad_sides", node[0], sizes(node, 1), dims=axes, mode=mode, value=value if mode is None else None)
+
+
+@otherwise("Split")
+def split(node: Call) -> str:
+    parts = call("torch.split", node[0], sizes(node, 1), dim=node.integer("axis", 0))
+    return f"{parts}[0]" if node.outputs == 1 else parts
+
+
+@otherwise("Squeeze")
+def squeeze(node: Call) -> str:
+    return f"{node[0]}.squeeze({node[1]}.tolist())"
+
+
+@otherwise("Unsqueeze")
+def unsqueeze(node: Call) -> str:
+    return call("unsqueeze_at", node[0], sizes(node, 1) if node.opset >= 13 else literal(node.integers("axes") or ()))
 
 
 @operator("CenterCropPad")
@@ -108,9 +138,7 @@ def max_unpool(node: Call) -> str:
         return placed
     placed = node.let("placed", placed)
     wanted = node.let("wanted", sizes(node, 2))
-    ends = (
-        f"0, {wanted}[{axis + 2}] - {shape}[{axis + 2}]" for axis in reversed(range(rank))
-    )
+    ends = (f"0, {wanted}[{axis + 2}] - {shape}[{axis + 2}]" for axis in reversed(range(rank)))
     return call("F.pad", placed, f"({', '.join(ends)})")
 
 
@@ -160,7 +188,8 @@ def resize(node: Call) -> str:
         value = node.constant(at)
         scales = f"{node[at]}.tolist()" if value is None else literal([float(str(factor)) for factor in value])
     else:
-        target = literal([*map(int, node.constant(3))]) if node.constant(3) is not None else f"{node[3]}.tolist()"
+        found = node.sizes(3)
+        target = f"{node[3]}.tolist()" if found is None else literal(list(found))
     place = "asymmetric" if old else node.word("coordinate_transformation_mode", "half_pixel")
     region = None
     if place == "tf_crop_and_resize":

@@ -42,8 +42,8 @@ def gather_nd(node: Call) -> str:
         data = node.let("data", f"{data}.flatten(0, {batch - 1})")
         indices = f"{indices}.flatten(0, {batch - 1})"
     row = node.let("row", f"torch.arange({data}.shape[0], device={data}.device)")
-    if ones > 1:
-        row = f"{row}.reshape({', '.join(['-1', *['1'] * (ones - 1)])})"
+    if ones:
+        row = f"{row}.reshape({', '.join(['-1', *['1'] * ones])})"
     found = f"{data}[({row}, *{indices}.unbind(-1))]"
     return found if batch == 1 else f"{found}.unflatten(0, {node[0]}.shape[:{batch}])"
 
@@ -71,7 +71,9 @@ def scatter_nd(node: Call) -> str:
 
 @operator("TensorScatter")
 def tensor_scatter(node: Call) -> str:
-    raise Unsupported("it writes into a cache")
+    starts = node[2] if node.has(2) else "None"
+    circular = True if node.word("mode", "linear") == "circular" else None
+    return call("write_at", node[0], node[1], starts, dim=node.integer("axis", -2), circular=circular)
 
 
 @operator("Compress")
@@ -135,8 +137,8 @@ def _bounds(node: Call, position: int) -> str | None:
         return None if stated is None else literal(list(stated))
     if not node.has(position):
         return None
-    value = node.constant(position)
-    return f"{node[position]}.tolist()" if value is None else literal([int(item) for item in value.reshape(-1)])
+    found = node.sizes(position)
+    return f"{node[position]}.tolist()" if found is None else literal(list(found))
 
 
 def _count(node: Call) -> int:

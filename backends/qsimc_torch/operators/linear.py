@@ -28,6 +28,8 @@ def conv(node: Call) -> str:
 def conv_transpose(node: Call) -> str:
     window = Window.of(node, node.shape(1))
     extra = node.integers("output_padding") or (0,) * window.rank
+    if node.word("auto_pad", "NOTSET").startswith("SAME"):
+        raise Unsupported("its padding follows from the size of its result")
     if node.integers("output_shape") is not None or window.begin != window.end:
         raise Unsupported("its padding is not the same on both sides")
     return call(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 from onnx import TensorProto
 
 from qsimc_torch.call import Call, Unsupported, call, literal, shortest
 from qsimc_torch.operators import operator
 
-_TORCH = {
+_TORCH: Mapping[int, str] = {
     TensorProto.BOOL: "bool",
     TensorProto.UINT8: "uint8",
     TensorProto.INT8: "int8",
@@ -34,20 +36,20 @@ def torch_type(code: int) -> str:
 
 
 def scalar(node: Call, position: int) -> str:
-    """Return an input of one element as a Python number: a literal if it is a constant."""
+    """Return an input of one element as a Python number: a literal if it is a constant, a size if it is one."""
+    if (found := node.sizes(position)) is not None and len(found) == 1:
+        return str(found[0])
     value = node.constant(position)
     if value is None:
         return f"{node[position]}.item()"
     number = value.reshape(()).item()
-    return literal(shortest(number) if value.dtype.kind == "f" else number)
+    return literal(shortest(number) if value.dtype.name == "float32" else number)
 
 
 def sizes(node: Call, position: int) -> str:
-    """Return an input that lists integers as a Python sequence: a literal if it is a constant."""
-    value = node.constant(position)
-    if value is None:
-        return f"{node[position]}.tolist()"
-    return literal(tuple(int(size) for size in value.reshape(-1)))
+    """Return an input that lists integers as a Python sequence: a tuple as far as they follow from shapes."""
+    found = node.sizes(position)
+    return f"{node[position]}.tolist()" if found is None else literal(found)
 
 
 @operator("ConstantOfShape")
@@ -55,24 +57,22 @@ def constant_of_shape(node: Call) -> str:
     """Without a value it is filled with zeros in float32."""
     stored = next((a.t for a in node.proto.attribute if a.name == "value"), None)
     if stored is None:
-        return call("torch.zeros", sizes(node, 0), device=f"{node[0]}.device")
+        return call("torch.zeros", sizes(node, 0), device=node.device)
     value = onnx.numpy_helper.to_array(stored).reshape(-1)[0]
-    number = literal(shortest(value) if value.dtype.kind == "f" else value.item())
-    return call("torch.full", sizes(node, 0), number, dtype=torch_type(stored.data_type), device=f"{node[0]}.device")
+    number = literal(shortest(value) if value.dtype.name == "float32" else value.item())
+    return call("torch.full", sizes(node, 0), number, dtype=torch_type(stored.data_type), device=node.device)
 
 
 @operator("Range")
 def range_(node: Call) -> str:
     """Start and step are left out where they are 0 and 1, as one writes it."""
-    values = [node.constant(position) for position in range(3)]
-    start, limit, step = (
-        node[position] if value is None else scalar(node, position) for position, value in enumerate(values)
-    )
-    like = node[next((position for position, value in enumerate(values) if value is None), 1)]
+    start, limit, step = (scalar(node, position) for position in range(3))
     bounds = [limit] if start in ("0", "0.0") and step in ("1", "1.0") else [start, limit, step]
     if len(bounds) == 3 and step in ("1", "1.0"):
         bounds.pop()
-    return call("torch.arange", *bounds, dtype=f"{like}.dtype", device=f"{like}.device")
+    dtype = node.dtype() or node.dtype(1)
+    plain = dtype == "int64" and all(node.dtype(position) == "int64" for position in range(3))
+    return call("torch.arange", *bounds, dtype=None if plain else f"torch.{dtype}", device=node.device)
 
 
 @operator("EyeLike")
@@ -102,14 +102,15 @@ def window(node: Call) -> str:
     """ONNX has 25/46 and 21/46 in Hamming's window, where torch has 0.54 and 0.46."""
     functions = {"HannWindow": "hann", "HammingWindow": "hamming", "BlackmanWindow": "blackman"}
     exact = {"alpha": "25 / 46", "beta": "21 / 46"} if node.node.op == "HammingWindow" else {}
+    periodic = bool(node.integer("periodic", 1))
     dtype = torch_type(node.integer("output_datatype", TensorProto.FLOAT))
     return call(
         f"torch.{functions[node.node.op]}_window",
         scalar(node, 0),
-        periodic=None if node.integer("periodic", 1) else False,
+        periodic=None if periodic and not exact else periodic,
         **exact,
         dtype=None if dtype == "torch.float32" else dtype,
-        device=f"{node[0]}.device",
+        device=node.device,
     )
 
 
@@ -117,7 +118,7 @@ def window(node: Call) -> str:
 def mel_weights(node: Call) -> str:
     dtype = torch_type(node.integer("output_datatype", TensorProto.FLOAT))
     numbers = [scalar(node, position) for position in range(5)]
-    return call("mel_filters", *numbers, dtype=dtype, device=f"{node[0]}.device")
+    return call("mel_filters", *numbers, dtype=dtype, device=node.device)
 
 
 @operator("Size")

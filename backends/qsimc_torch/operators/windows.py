@@ -61,9 +61,15 @@ def _pads(node: Call, kernel: Sequence[int], strides: Sequence[int], dilations: 
 
 
 def padded(node: Call, window: Window, value: str) -> tuple[str, tuple[int, ...]]:
-    """Return the input and the padding that is left to the operator: none where the sides differ."""
+    """Return the input and the padding that is left to the operator: none where the sides differ.
+
+    Raises:
+        Unsupported: the last window may begin in the padding, where ONNX leaves it out.
+    """
     if window.begin == window.end:
         return node[0], window.begin
+    if node.integer("ceil_mode", 0):
+        raise Unsupported("the last window may begin in the padding")
     fill = {} if value == "0.0" else {"value": value}
     return call("F.pad", node[0], spread(window.begin, window.end), **fill), (0,) * window.rank
 
@@ -98,6 +104,8 @@ def average_pool(node: Call) -> str:
     window = Window.of(node)
     if {*window.dilations} != {1}:
         raise Unsupported("torch has no average pooling with dilations")
+    if any(2 * pad > size for pad, size in zip(window.begin, window.kernel, strict=True)):
+        raise Unsupported("its padding is wider than half of its window")
     counts_pads = bool(node.integer("count_include_pad", 0))
     ceil = True if node.integer("ceil_mode", 0) else None
     source, padding = padded(node, window, "0.0")

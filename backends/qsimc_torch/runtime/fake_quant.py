@@ -19,6 +19,9 @@ BEYOND_EVERY_GRID = 2.0**40
 EXACT = 1 << 22
 """Below this, float32 holds every integer and its neighbouring halves."""
 
+SMALLEST_SHARE = 2.0**-6
+"""How far training may bring a scale down.  At zero there would be no way back: nothing is inside an empty range."""
+
 
 def half_away(steps: Tensor) -> Tensor:
     """Round ties away from zero."""
@@ -47,11 +50,8 @@ ROUNDINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def straight_through(steps: Tensor, whole: Tensor) -> Tensor:
-    """Return `whole`, the finite `steps` rounded, with the gradient of `steps`.
-
-    Nothing is lost on the way: the distance of a float to an integer next to it is a float.
-    """
-    return steps + (whole - steps).detach() if steps.requires_grad else whole
+    """Return `whole`, bit for bit, with the gradient of `steps`, which are finite."""
+    return whole.detach() + (steps - steps.detach()) if steps.requires_grad else whole
 
 
 class FakeQuantize(nn.Module):
@@ -61,10 +61,15 @@ class FakeQuantize(nn.Module):
     `freeze` quantizes by an encoding that stays as it is; `learn_range` makes the encoding a pair of parameters.
     Values take the gradient straight through, those beyond the range none; a learned scale takes that of LSQ
     (Esser et al., 2020, equation 3), a learned zero point that of LSQ+ (Bhalgat et al., 2020, equation 6).
+    Wherever an optimizer takes the pair, what quantizes is an encoding: the scale positive, and a power of two where
+    it has to be; the zero point one of the integers.
 
     Attributes:
         scale, zero_point: float64, shape (C,), C = 1 per tensor; they keep their type when the model is cast.
             A scale that is NaN is no encoding.
+        smallest: what a learned scale does not fall below, None if it is not learned.
+        pow2: whether only powers of two are scales.
+        lsq_scaling: whether the gradients of a learned range are divided as LSQ divides them.
         tensors: the tensors of the model that it quantizes; the first one owns it.
         axis: channel axis, None per tensor.
         numerics: whose arithmetic in float32: onnx, aimet, aimet-torch, vitis-dpu or vitis-cpu.
@@ -73,6 +78,7 @@ class FakeQuantize(nn.Module):
 
     scale: Tensor
     zero_point: Tensor
+    smallest: Tensor | None
 
     def __init__(
         self,
@@ -82,17 +88,20 @@ class FakeQuantize(nn.Module):
         axis: int | None = None,
         channels: int = 1,
         symmetric: bool = False,
+        pow2: bool = False,
         numerics: str = "onnx",
         rounding: str = "half_even",
     ) -> None:
         super().__init__()
         self.tensors = tensors
-        self.qmin, self.qmax, self.axis, self.symmetric = qmin, qmax, axis, symmetric
+        self.qmin, self.qmax, self.axis, self.symmetric, self.pow2 = qmin, qmax, axis, symmetric, pow2
         self.numerics, self.rounding = numerics, rounding
+        self.lsq_scaling = False
         self.observer: Callable[[Tensor], object] | None = None
         self.calibrated = False
         self.register_buffer("scale", torch.full((channels,), torch.nan, dtype=torch.float64))
         self.register_buffer("zero_point", torch.zeros(channels, dtype=torch.float64))
+        self.register_buffer("smallest", None, persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
         if self.observer is not None:
@@ -104,8 +113,8 @@ class FakeQuantize(nn.Module):
 
     def fake_quantize(self, values: Tensor) -> Tensor:
         """Return float32 values after a round trip through the grid."""
-        scale = self._beside(self.scale, values.ndim)
-        zero_point = self._beside(straight_through(self.zero_point, torch.round(self.zero_point)), values.ndim)
+        count = values.numel() // max(1, self.scale.numel()) if self.lsq_scaling else None
+        scale, zero_point = (self._beside(numbers, values.ndim) for numbers in self._settled(count))
         if self.numerics.startswith("vitis"):
             return self._vitis(values, scale, zero_point)
         lowest, highest = (self.qmin - zero_point).float(), (self.qmax - zero_point).float()
@@ -147,30 +156,61 @@ class FakeQuantize(nn.Module):
 
     def freeze(self) -> None:
         """Quantize by the encoding as it is now, which no optimizer moves from here on."""
-        self.observer = None
-        for name in ("scale", "zero_point"):
-            value = getattr(self, name).detach()
+        self.observer, self.lsq_scaling = None, False
+        for name, value in zip(("scale", "zero_point"), self._settled(), strict=True):
             delattr(self, name)
-            self.register_buffer(name, torch.round(value) if name == "zero_point" else value)
+            self.register_buffer(name, value.detach().clone())
+        self.smallest = None
 
-    def learn_range(self) -> None:
-        """Quantize by an encoding that is trained; the zero point of a symmetric grid stays."""
+    def learn_range(self, *, lsq_scaling: bool = False) -> None:
+        """Quantize by an encoding that is trained; the zero point of a symmetric grid stays.
+
+        A quantizer without an encoding has nothing to train and goes on passing values on.
+
+        Args:
+            lsq_scaling: divide the gradients by the root of N * Qmax (LSQ, section 2.2), so that SGD takes steps in
+                proportion to the scale.  N are the values that one scale quantizes at once, the batch among them;
+                Qmax the steps above zero.
+        """
         self.freeze()
+        self.lsq_scaling = lsq_scaling
+        if not self.calibrated:
+            return
+        self.smallest = self.scale * SMALLEST_SHARE
         for name in ("scale",) if self.symmetric else ("scale", "zero_point"):
             value = getattr(self, name)
             delattr(self, name)
             self.register_parameter(name, nn.Parameter(value))
+
+    def _settled(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the scale and the zero point that quantize, with the gradients of those that are trained.
+
+        Args:
+            count: divide these gradients as LSQ does for so many values to a scale.
+        """
+        scale, zero_point = self.scale, self.zero_point
+        positive, whole = scale, torch.round(zero_point)
+        if self.smallest is not None:
+            positive = torch.maximum(scale.detach(), self.smallest)
+            if self.pow2:
+                positive = torch.exp2(torch.round(torch.log2(positive)))
+        if isinstance(zero_point, nn.Parameter):
+            whole = torch.clamp(whole.detach(), self.qmin, self.qmax)
+        if count is not None:
+            share = torch.rsqrt(count * torch.clamp(self.qmax - whole.detach(), min=1))
+            scale, zero_point = (t * share if t.requires_grad else t for t in (scale, zero_point))
+        return straight_through(scale, positive), straight_through(zero_point, whole)
 
     def encode(self, scale: Tensor, zero_point: Tensor) -> None:
         """Take an encoding."""
         with torch.no_grad():
             self.scale.copy_(scale)
             self.zero_point.copy_(zero_point)
-        self.calibrated = bool(torch.isfinite(self.scale).all())
+        self._note()
 
     def encoding(self) -> dict[str, Any]:
         """Return the encoding as plain data, as `encodings.json` has it."""
-        scale, zero_point = self.scale.detach().cpu(), torch.round(self.zero_point.detach()).cpu()
+        scale, zero_point = (numbers.detach().cpu() for numbers in self._settled())
         return {
             "bits": (self.qmax - self.qmin).bit_length(),
             "signed": self.qmin < 0,
@@ -199,7 +239,8 @@ class FakeQuantize(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move with the model, but stay float64: a model in half precision has the same encodings."""
-        kept = {name: getattr(self, name).data for name in ("scale", "zero_point")}
+        named = ((name, getattr(self, name)) for name in ("scale", "zero_point", "smallest"))
+        kept = {name: value.data for name, value in named if value is not None}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, value in kept.items():
             moved = getattr(self, name)
@@ -209,7 +250,13 @@ class FakeQuantize(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        self._note()
+
+    def _note(self) -> None:
+        """Take notice of another encoding."""
         self.calibrated = bool(torch.isfinite(self.scale).all())
+        if self.smallest is not None:
+            self.smallest = self.scale.detach() * SMALLEST_SHARE
 
 
 def _inside(steps: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
@@ -239,7 +286,46 @@ class Scope(nn.Module):
         return getattr(self, str(index))
 
 
-class Simulation(Scope):
+class Quantized(nn.Module):
+    """Something with quantizers, and the phases that they go through together."""
+
+    def quantizers(self) -> Iterator[FakeQuantize]:
+        """Give the quantizers in the order of the model."""
+        return (module for module in self.modules() if isinstance(module, FakeQuantize))
+
+    def freeze(self) -> None:
+        """Quantize by the encodings as they are."""
+        for quantizer in self.quantizers():
+            quantizer.freeze()
+
+    def learn_ranges(self, *, lsq_scaling: bool = False) -> None:
+        """Train the encodings together with the weights (see `FakeQuantize.learn_range`)."""
+        for quantizer in self.quantizers():
+            quantizer.learn_range(lsq_scaling=lsq_scaling)
+
+    def parameter_groups(self, *, scale_lr: float, zero_point_lr: float) -> list[dict[str, Any]]:
+        """Return all parameters as the groups of an optimizer: what the model had, scales, and zero points.
+
+        Adam moves a parameter by its learning rate, however large that parameter is.  Scales are small, in the units
+        of their tensors, and zero points count steps: neither does well at the rate of weights, nor decays.
+        """
+        quantizers = list(self.quantizers())
+        scales = [q.scale for q in quantizers if isinstance(q.scale, nn.Parameter)]
+        zero_points = [q.zero_point for q in quantizers if isinstance(q.zero_point, nn.Parameter)]
+        ranges = {id(parameter) for parameter in (*scales, *zero_points)}
+        return [
+            {"params": [parameter for parameter in self.parameters() if id(parameter) not in ranges]},
+            {"params": scales, "lr": scale_lr, "weight_decay": 0.0},
+            {"params": zero_points, "lr": zero_point_lr, "weight_decay": 0.0},
+        ]
+
+    def encodings(self) -> dict[str, dict[str, Any]]:
+        """Return the encoding of each quantized tensor, as `encodings.json` has them."""
+        calibrated = (quantizer for quantizer in self.quantizers() if quantizer.calibrated)
+        return {tensor: quantizer.encoding() for quantizer in calibrated for tensor in quantizer.tensors}
+
+
+class Simulation(Quantized, Scope):
     """A model with quantizers: parameters under the names that they have in the model, quantizers as `q_...`."""
 
     @classmethod
@@ -267,25 +353,6 @@ class Simulation(Scope):
                 scope.add_module(part, Scope())
             scope = scope.get_submodule(part)
         return scope, last
-
-    def quantizers(self) -> Iterator[FakeQuantize]:
-        """Give the quantizers in the order of the model."""
-        return (module for module in self.modules() if isinstance(module, FakeQuantize))
-
-    def freeze(self) -> None:
-        """Quantize by the encodings as they are."""
-        for quantizer in self.quantizers():
-            quantizer.freeze()
-
-    def learn_ranges(self) -> None:
-        """Train the encodings together with the weights."""
-        for quantizer in self.quantizers():
-            quantizer.learn_range()
-
-    def encodings(self) -> dict[str, dict[str, Any]]:
-        """Return the encoding of each quantized tensor, as `encodings.json` has them."""
-        calibrated = (quantizer for quantizer in self.quantizers() if quantizer.calibrated)
-        return {tensor: quantizer.encoding() for quantizer in calibrated for tensor in quantizer.tensors}
 
 
 SAFETENSORS = {

@@ -25,9 +25,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.relu1(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y)) + self.shortcut(x)
-        y = self.relu2(y)
-        return y
+        added: Tensor = self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
+        return added
 
 
 class ResNet18(nn.Module):

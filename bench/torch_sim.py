@@ -46,9 +46,10 @@ def ours(batch: int) -> dict[str, Callable[[], object]]:
     reference = "nets:resnet18"
     plans = {calib: qsimc.plan("aimet:default", reference, calib=calib) for calib in ("minmax", "sqnr")}
     name = plans["minmax"].graph.inputs[0]
-    batches = [{name: image.numpy() for image in (image,)} for image in images]
+    batches = [{name: image.numpy()} for image in images]
     with tempfile.TemporaryDirectory() as folder:
-        made = qsimc.quantize("aimet:default", model=reference, data=[{name: batches[0][name][:1]}], out=f"{folder}/out")
+        sample, out = {name: batches[0][name][:1]}, f"{folder}/out"
+        made = qsimc.quantize("aimet:default", model=reference, data=[sample], out=out)
     plain, sim = (qsimc.torch.build(plans["minmax"], module, found) for found in (None, made.encodings))
     backend = load_backend("torch")
     context = opened(reference, print, backend)
@@ -66,31 +67,6 @@ def ours(batch: int) -> dict[str, Callable[[], object]]:
     }
 
 
-AIMET = f"""
-import sys, time
-sys.path.insert(0, {str(HERE)!r})
-import torch
-library = torch.library.register_fake
-torch.library.register_fake = lambda name, *a, **k: (lambda f: f) if name.startswith("torchvision") else library(name, *a, **k)
-from nets import resnet18
-from aimet_torch.quantsim import QuantizationSimModel
-from aimet_torch.common.defs import QuantScheme
-torch.set_grad_enabled(False)
-module, (image,) = resnet18()
-images = [torch.randn(int(sys.argv[1]), 3, 224, 224) for _ in range({BATCHES})]
-def simulation(scheme):
-    return QuantizationSimModel(module, dummy_input=image, quant_scheme=scheme)
-def forward(model):
-    for x in images: model(x)
-sims = {{"min-max": simulation(QuantScheme.min_max), "sqnr": simulation(QuantScheme.training_range_learning_with_tf_enhanced_init)}}
-sims["min-max"].compute_encodings(lambda model: model(image))
-tasks = {{"float": lambda: forward(module), "simulation": lambda: forward(sims["min-max"].model),
-    **{{name: (lambda sim=sim: sim.compute_encodings(forward)) for name, sim in sims.items()}}}}
-for line in sys.stdin:
-    start = time.perf_counter(); tasks[line.strip()](); print(time.perf_counter() - start, flush=True)
-"""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--aimet", help="a Python that has aimet-torch")
@@ -103,7 +79,7 @@ def main() -> None:
     seconds: dict[tuple[str, str], list[float]] = {}
     theirs = None
     if arguments.aimet:
-        command = [arguments.aimet, "-W", "ignore", "-c", AIMET, str(arguments.batch)]
+        command = [arguments.aimet, "-W", "ignore", str(HERE / "aimet_sim.py"), str(arguments.batch), str(BATCHES)]
         theirs = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for _ in range(arguments.runs + 1):  # the first round warms up
         for task, run in tasks.items():

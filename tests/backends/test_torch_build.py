@@ -323,9 +323,8 @@ def test_an_encoding_of_its_own_makes_a_quantizer_of_its_own(tmp_path: Path) -> 
 
 
 def test_nothing_is_written_of_a_model_with_unknown_operators(tmp_path: Path) -> None:
-    nodes = [
-        make_node(op, ["x"], [f"{op}.{n}"], name=f"/{op}/{n}") for op in ("ImageDecoder", "TfIdfVectorizer") for n in range(7)
-    ]
+    unknown = ("ImageDecoder", "TfIdfVectorizer")
+    nodes = [make_node(op, ["x"], [f"{op}.{n}"], name=f"/{op}/{n}") for op in unknown for n in range(7)]
     proto = model_of(nodes, [value("x", [2])], [value("ImageDecoder.0", [2]), value("TfIdfVectorizer.1", [2])])
     model = opened_proto(proto, tmp_path)
     with pytest.raises(qsimc.InputError) as refusal:

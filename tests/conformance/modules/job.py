@@ -63,7 +63,8 @@ def _table(rows: Sequence[Row]) -> Table:
     table.caption = (
         "Lines: of `forward`. Float: largest relative error of the float outputs; spread: the same between\n"
         "onnxruntime with and without its optimisations. Values: what quantizers put out, each fed what the ONNX\n"
-        "simulation made; most: share in one tensor; worst: in steps. Outputs: the quantized ones, when both simulations run alone."
+        "simulation made; most: share in one tensor; worst: in steps. Outputs: the quantized ones,\n"
+        "when both simulations run alone."
     )
     for row in rows:
         table.add_row(*_cells(row))

@@ -6,6 +6,7 @@ import copy
 import importlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx.helper import make_node
 from qsimc_torch.captured import trained
 from qsimc_torch.runtime import Simulation
 from torch import Tensor, nn
@@ -22,8 +24,10 @@ from torch.nn import functional
 import qsimc
 from qsimc.backend import load_backend
 from qsimc.calibrate.encoding import Encoding
+from qsimc.ir.quant import ScaleKind
 from qsimc.pipeline.evaluate import evaluate
 from qsimc.planning.plan import Plan
+from tests.backends.onnx_models import INT8, encoding, model_of, opened, plan_of, value
 from tests.backends.test_torch_build import CONFIG, DEMO, images, resnet
 
 DIGITS = DEMO / "digits.onnx"
@@ -152,12 +156,12 @@ def test_training_moves_scales_zero_points_and_weights(learned: tuple[Simulation
     after = qsimc.torch.encodings(model)
     assert before.keys() == after.keys()
     assert any((before[t].zero_point != after[t].zero_point).any() for t in after)
-    for tensor, encoding in after.items():
-        assert (encoding.scale != before[tensor].scale).any(), tensor
-        assert (encoding.qmin <= encoding.zero_point).all()
-        assert (encoding.zero_point <= encoding.qmax).all()
-        if encoding.symmetric:
-            np.testing.assert_array_equal(encoding.zero_point, before[tensor].zero_point)
+    for tensor, found in after.items():
+        assert (found.scale != before[tensor].scale).any(), tensor
+        assert (found.qmin <= found.zero_point).all()
+        assert (found.zero_point <= found.qmax).all()
+        if found.symmetric:
+            np.testing.assert_array_equal(found.zero_point, before[tensor].zero_point)
     original, _ = trained(qsimc.torch.build(plan, DIGITS))
     for name in ("stem.weight", "classify.bias"):
         assert (trained(model)[0].constant(name) != original.constant(name)).any()
@@ -172,10 +176,6 @@ def test_a_trained_copy_is_exported_by_itself(learned: tuple[Simulation, Plan]) 
 
 
 def test_parameters_that_python_cannot_name_are_exported_under_their_own_names(tmp_path: Path) -> None:
-    from onnx.helper import make_node
-
-    from tests.backends.onnx_models import INT8, encoding, model_of, opened, plan_of, value
-
     weight = np.eye(3, dtype=np.float32)
     proto = model_of(
         [make_node("MatMul", ["x", "onnx::MatMul_7"], ["y"])],
@@ -192,6 +192,16 @@ def test_parameters_that_python_cannot_name_are_exported_under_their_own_names(t
     result = qsimc.torch.export(model, tmp_path / "out")
     (found,) = load_backend("onnx").run(result.model, [{"x": np.ones((2, 3), np.float32)}])
     np.testing.assert_array_equal(found["y"], np.full((2, 3), 2.0, np.float32))
+
+
+def test_scales_that_have_to_be_powers_of_two_stay_so(tmp_path: Path) -> None:
+    proto = model_of([make_node("Relu", ["x"], ["y"])], [value("x", [2, 3])], [value("y", [2, 3])])
+    plan = plan_of(opened(proto, tmp_path), {"y": replace(INT8, scale=ScaleKind.POW2)})
+    model = qsimc.torch.build(plan, tmp_path / "m.onnx", {"y": encoding(0.25)})
+    model.learn_ranges()
+    with torch.no_grad():
+        next(model.quantizers()).scale.fill_(0.1)
+    assert qsimc.torch.encodings(model)["y"].scale == 0.125
 
 
 def test_what_was_not_built_here_is_refused() -> None:

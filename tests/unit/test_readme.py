@@ -21,7 +21,8 @@ from qsimc.spec.fields import vocabulary
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"^```qsim\n(.*?)^```$", README, re.M | re.S)
+THE_LANGUAGE = README.partition("\n## The language\n")[2].partition("\n## ")[0]
+PROGRAMS = re.findall(r"^```qsim\n(.*?)^```$", THE_LANGUAGE, re.M | re.S)
 
 VENDORS_FILES = {
     "aimet": "configs/aimet/wheel-2.42/htp_quantsim_config_v73.json",

@@ -81,16 +81,3 @@ def batch_normalization(node: Call) -> str:
     # torch has no gradient for running statistics, and refuses quantized ones that want one.
     mean, var = (f"{node[i]}.detach()" if node.node.inputs[i] in node.known.quantized else node[i] for i in (3, 4))
     return call("F.batch_norm", node[0], mean, var, node[1], node[2], eps=_unless(eps, 1e-5))
-
-
-@operator("LayerNormalization")
-def layer_normalization(node: Call) -> str:
-    node.only_output()
-    shape, axis, rank = node.shape(1), node.integer("axis", -1), node.rank()
-    if shape is None or None in shape:
-        raise Unsupported("the shape of its scale is unknown")
-    if len(shape) != (-axis if axis < 0 else (rank or 0) - axis):
-        raise Unsupported("its scale has another shape than what it normalizes")
-    eps = node.number("epsilon", 1e-5)
-    bias = [node[2]] if node.has(2) else []
-    return call("F.layer_norm", node[0], literal(shape), node[1], *bias, eps=_unless(eps, 1e-5))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qsimc_torch.call import Call, Unsupported, call, literal
-from qsimc_torch.operators import operator, otherwise
+from qsimc_torch.operators import operator
 
 
 def _unless(value: object, default: object) -> object:
@@ -39,7 +39,7 @@ def rms_normalization(node: Call) -> str:
     return f"{call('F.rms_norm', node[0], _sizes_from(node), eps=eps)} * {node[1]}"
 
 
-@otherwise("LayerNormalization")
+@operator("LayerNormalization")
 def layer_normalization(node: Call) -> str:
     """The scale may broadcast; the mean and the reciprocal of the deviation are outputs too."""
     sizes, eps = _normalized(node), node.number("epsilon", 1e-5)

@@ -5,30 +5,30 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from qsimc_torch.call import Call, Unsupported, call
-from qsimc_torch.operators import operator, otherwise
+from qsimc_torch.operators import operator
 
 Axes: TypeAlias = tuple[int, ...] | str
 """Which dimensions are reduced; source text where the model computes them."""
 
 
-@otherwise("ReduceMax")
+@operator("ReduceMax")
 def maximum(node: Call) -> str:
     return _reduced(node, f"{node[0]}.amax", node[0])
 
 
-@otherwise("ReduceMin")
+@operator("ReduceMin")
 def minimum(node: Call) -> str:
     return _reduced(node, f"{node[0]}.amin", node[0])
 
 
-@otherwise("ReduceMean")
+@operator("ReduceMean")
 def mean(node: Call) -> str:
     if "int" in node.dtype():
         raise Unsupported("torch has no mean of integers")
     return _reduced(node, f"{node[0]}.mean", node[0])
 
 
-@otherwise("ReduceSum")
+@operator("ReduceSum")
 def total(node: Call) -> str:
     return _reduced(node, f"{node[0]}.sum", node[0], dtype=_same_type(node))
 
@@ -62,7 +62,7 @@ def log_sum_exp(node: Call) -> str:
     return _reduced(node, "torch.logsumexp", node[0], node[0], whole=False)
 
 
-@otherwise("ReduceProd")
+@operator("ReduceProd")
 def product(node: Call) -> str:
     """torch multiplies along one axis at a time."""
     axes, dtype = _axes(node), _same_type(node)

@@ -210,27 +210,3 @@ def _fill(node: Call) -> str | float | None:
     if value is None:
         raise Unsupported("its value is computed by the model")
     return value.reshape(()).item() or None
-
-
-@operator("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd")
-def reduction(node: Call) -> str:
-    """Without axes it reduces all of them."""
-    functions = {
-        "ReduceMean": "mean",
-        "ReduceSum": "sum",
-        "ReduceMax": "amax",
-        "ReduceMin": "amin",
-        "ReduceProd": "prod",
-    }
-    function, axes = functions[node.node.op], node.listed(1, "axes")
-    if not axes and node.has(1) and node.integer("noop_with_empty_axes", 0):
-        return node[0]
-    keeps = True if node.integer("keepdims", 1) else None
-    if axes:
-        if function == "prod" and len(axes) > 1:
-            raise Unsupported("torch multiplies along one axis at a time")
-        return call(f"{node[0]}.{function}", dim=axes[0] if len(axes) == 1 else axes, keepdim=keeps)
-    every = None if keeps is None else f"tuple(range({node[0]}.ndim))"
-    if every is not None and function == "prod":
-        raise Unsupported("torch multiplies along one axis at a time")
-    return call(f"{node[0]}.{function}", dim=every, keepdim=keeps)

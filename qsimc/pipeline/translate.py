@@ -14,13 +14,13 @@ from qsimc.formats import foreign, keyed_writer
 from qsimc.formats.dialects import aimet, vitis
 from qsimc.formats.dialects.neutral import VITIS, NodesOf, by_name, neutral
 from qsimc.graph import Graph
-from qsimc.ir.config import Config, show_setting
+from qsimc.ir.config import Config, Value, show_setting
 from qsimc.ir.levels import levels
 from qsimc.ir.loss import OF_FIELD, Lose, Loss, LossKind
 from qsimc.ir.select import NodeName
 from qsimc.outputs import safe_name
 from qsimc.pipeline.plan import Choices, installed_backend, opened, resolve_on, stop_on_errors
-from qsimc.planning.compare import TensorDifference, compare_plans
+from qsimc.planning.compare import FieldDifference, TensorDifference, compare_plans
 from qsimc.planning.plan import PORT_DIALECT, Plan
 from qsimc.planning.unsimulated import report_unsimulated
 from qsimc.planning.vitis.modules import of_name
@@ -211,17 +211,15 @@ def attributed(losses: Sequence[Loss], differences: Sequence[TensorDifference], 
         yield Loss(kind, message, tensors=tuple(dict.fromkeys(changed)), fields=(name,))
 
 
-def _same_place(loss: Loss, field: object) -> bool:
-    because = getattr(field, "because_before", None)
-    return loss.span is not None and because is not None and because.span == loss.span
+def _same_place(loss: Loss, field: FieldDifference) -> bool:
+    """Say whether a loss is of the very word that decided a field before."""
+    return loss.span is not None and field.because_before.span == loss.span
 
 
-def _shown(field: str, value: object) -> str:
+def _shown(field: str, value: Value) -> str:
     if value is None:
         return f"no {field}"
-    if field in ("axis", "shares"):
-        return f"{field}={value}"
-    return show_setting(field, value)  # type: ignore[arg-type]
+    return f"{field}={value}" if field in ("axis", "shares") else show_setting(field, value)
 
 
 def _ordered(losses: Sequence[Loss]) -> list[Loss]:

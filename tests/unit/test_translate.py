@@ -153,6 +153,13 @@ def test_what_means_the_same_in_silence_is_no_loss(program: Callable[[str], str]
     assert kinds(path, "aimet") == set()
 
 
+def test_parameters_of_other_names_are_carried_over_or_lost(program: Callable[[str], str]) -> None:
+    path = program("*[output]: on\nBatchNormalization[running_mean, running_var]: off\n")
+    said = json.loads(qsimc.translate(path, to="aimet")[0])["op_type"]["BatchNormalization"]["params"]
+    assert said == {"running_mean": {"is_quantized": "False"}, "running_var": {"is_quantized": "False"}}
+    assert LossKind.PLACEMENT in kinds(path, "vitis")
+
+
 def test_a_model_names_the_tensors_that_change(run: Run) -> None:
     _, losses = qsimc.translate(CONFIG, to="vitis", model=MODEL)
     assert any("relu_1" in loss.tensors for loss in losses)

@@ -39,6 +39,7 @@ class _ForAimet(Maker):
             else:
                 at = level.span or self.start
                 self.lose(Loss(LossKind.SELECTOR, "AIMET has no rules about single nodes", at))
+        rules += self.other_params()
         rules += self.unsayable(self.neutral.rules, "AIMET")
         known = {row.field for row in keymap.rows(keymap.load(AIMET).root) if row.where == "option"}
         options = self.options(known, "AIMET")

@@ -31,6 +31,9 @@ class _ForVitis(Maker):
         rules = (self._general(boundary), *self._one_of_each(entries))
         for _ in self.unsayable(self.neutral.rules, "Vitis AI"):
             pass
+        for rule in self.other_params():
+            named = ", ".join(f"`{role}`" for clause in rule.clauses for role in clause.roles)
+            self.lose(Loss(LossKind.PLACEMENT, f"Vitis AI has no parameter called {named}", rule.subject or rule.span))
         known = {row.field for row in keymap.rows(keymap.load(VITIS).root) if row.where == "option"}
         options = (*self._switches(), *self.options(known, "Vitis AI"))
         return replace(self.neutral, dialect=VITIS, target=self._target(), rules=rules, options=options)

@@ -15,6 +15,7 @@ from itertools import pairwise
 from torch import nn
 
 from qsimc_torch.helpers import helpers
+from qsimc_torch.runtime import Simulation
 
 LONGEST = 40
 """Characters of an identifier: two of them and what joins them fit on a line."""
@@ -27,21 +28,7 @@ _RESERVED = frozenset(
 )
 """What a local variable of generated code must not hide."""
 
-_TAKEN = frozenset(
-    {*dir(nn.Module()), "forward", "T_destination"}
-    | {
-        "add_parameter",
-        "captured",
-        "encodings",
-        "freeze",
-        "inputs",
-        "learn_ranges",
-        "load",
-        "outputs",
-        "parameter_groups",
-        "quantizers",
-    }
-)
+_TAKEN = frozenset({*dir(nn.Module()), *dir(Simulation), "T_destination", "captured", "forward", "inputs", "outputs"})
 """What an attribute of generated modules must not hide."""
 
 _PART = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]{0,8}")

@@ -8,54 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from qsimc_onnx import BACKEND as ONNX
+from qsimc_onnx import OnnxBackend
 from qsimc_onnx.model import OnnxModel
 
-from qsimc.backend import Backend, Batch, Change, Model, Walk
+from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.distributed import Ranks
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer
 from qsimc.diagnostics import Report
 from qsimc.outputs import safe_name
-from qsimc.planning.plan import Edge, Kind, Plan
+from qsimc.planning.plan import Plan
 
 
-class TorchBackend:
+class TorchBackend(OnnxBackend):
     """`qsimc.backend.Backend` for PyTorch.  torch is imported by the verbs that make or run modules, not to plan."""
 
     name = "torch"
-
-    def open(self, model: str, report: Report) -> Model | None:
-        """Open an ONNX file; None after reporting what is wrong with it."""
-        return ONNX.open(model, report)
-
-    def rewrite(self, model: Model, names: Sequence[str]) -> tuple[Model, Sequence[Change]]:
-        """Rewrite a float model by the named passes."""
-        return ONNX.rewrite(model, names)
-
-    def split_edges(self, model: Model, edges: Sequence[Edge]) -> Model:
-        """Give each edge a tensor of its own."""
-        return ONNX.split_edges(model, edges)
-
-    def with_constants(self, model: Model, values: Mapping[str, NDArray[Any]]) -> Model:
-        """Give constants other values."""
-        return ONNX.with_constants(model, values)
-
-    def save(self, model: Model, path: Path) -> Sequence[Path]:
-        """Write a model as it is now."""
-        return ONNX.save(model, path)
-
-    def walk(
-        self,
-        model: Model,
-        plan: Plan,
-        stops: Sequence[str],
-        constants: Batch,
-        fed: Sequence[str],
-        twins: Mapping[str, Batch],
-    ) -> tuple[Walk, Mapping[str, str]]:
-        """Prepare to run a model piece by piece, in onnxruntime."""
-        return ONNX.walk(model, plan, stops, constants, fed, twins)
 
     def build(
         self,
@@ -105,7 +73,7 @@ class TorchBackend:
 
     def run(
         self,
-        model: Path,
+        model: Path | bytes,
         batches: Iterable[Batch],
         outputs: Sequence[str] | None = None,
         *,
@@ -115,8 +83,8 @@ class TorchBackend:
 
         An ONNX file is run by onnxruntime.  Of a module, outputs and what quantizers put out have names.
         """
-        if model.suffix != ".py":
-            return ONNX.run(model, batches, outputs, optimise=optimise)
+        if isinstance(model, bytes) or model.suffix != ".py":
+            return super().run(model, batches, outputs, optimise=optimise)
         from qsimc_torch.run import run
 
         return run(model, batches, outputs)
@@ -127,14 +95,10 @@ class TorchBackend:
 
         return {tensor: tensor for q in opened(built).quantizers() for tensor in q.tensors}
 
-    def read_encodings(self, model: str, report: Report) -> Mapping[str, tuple[Kind, Encoding]] | None:
-        """Return the encodings in a QDQ model, by tensor."""
-        return ONNX.read_encodings(model, report)
-
     def size(self, model: Path) -> int:
         """Return the bytes of a model on disk: of a module those of its source and its weights."""
         if model.suffix != ".py":
-            return ONNX.size(model)
+            return super().size(model)
         from qsimc_torch.run import weights_of
 
         return model.stat().st_size + weights_of(model).stat().st_size

@@ -147,7 +147,7 @@ def _owners(module: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
 
 def _made(quantizer: Quantizer, tensors: Sequence[str]) -> nn.Module:
     """Return a quantizer as generated modules make it, for those tensors of it that have a place."""
-    made: nn.Module = eval(quantizer.call, {**vars(runtime), "torch": torch})
+    made: nn.Module = getattr(runtime, quantizer.maker)(*quantizer.tensors, **dict(quantizer.options))
     made.tensors = tuple(tensors)  # type: ignore[assignment]
     if quantizer.encoding is not None:
         assert isinstance(made, FakeQuantize)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from qsimc.calibrate.encoding import VITIS, Encoding, Numerics
@@ -16,6 +18,9 @@ from qsimc.pipeline.calibrate import numerics_of
 from qsimc.planning.plan import Mode, Plan, Reason, TensorPlan
 from qsimc_torch.names import string
 
+Option: TypeAlias = "tuple[str, int | str | torch.dtype]"
+"""A keyword argument of what makes a quantizer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quantizer:
@@ -24,21 +29,22 @@ class Quantizer:
     Attributes:
         tensors: what it quantizes; the first tensor owns it.
         maker: the class in the runtime that makes it.
-        options: its keyword arguments, as source text.
+        options: its keyword arguments.
         encoding: its numbers; None for casts, and before calibration.
         comment: why it is there.
     """
 
     tensors: tuple[str, ...]
     maker: str
-    options: tuple[str, ...]
+    options: tuple[Option, ...]
     encoding: Encoding | None
     comment: str
 
     @property
     def call(self) -> str:
         """The expression that makes it."""
-        return f"{self.maker}({', '.join([*map(string, self.tensors), *self.options])})"
+        options = (f"{name}={string(value) if isinstance(value, str) else value}" for name, value in self.options)
+        return f"{self.maker}({', '.join([*map(string, self.tensors), *options])})"
 
 
 def quantizers(
@@ -52,21 +58,21 @@ def quantizers(
         channels: size of the channel axis of what is quantized per channel.
         shared: False gives each tensor its own.
     """
-    groups: dict[tuple[str, ...], list[TensorPlan]] = {}
+    groups: dict[tuple[object, ...], list[TensorPlan]] = {}
     for planned in plan.enabled():
         made = _made(plan, planned, _encoding_of(planned, encodings), channels)
         if made is not None:
             owner = (planned.shares or planned.tensor) if shared else planned.tensor
             found = encodings.get(planned.tensor) or encodings.get(owner)
-            groups.setdefault((owner, *_key(found), *made), []).append(planned)
+            groups.setdefault((owner, _key(found), made), []).append(planned)
     found_all = []
-    for (_, *_rest), members in groups.items():
+    for members in groups.values():
         first = min(members, key=lambda t: t.shares is not None)
         encoding = _encoding_of(first, encodings)
         made = _made(plan, first, encoding, channels)
         assert made is not None
         tensors = (first.tensor, *(t.tensor for t in members if t is not first))
-        found_all.append(Quantizer(tensors, made[0], made[1:], encoding, _comment(first.because.get("enabled"))))
+        found_all.append(Quantizer(tensors, *made, encoding, _comment(first.because.get("enabled"))))
     return tuple(found_all)
 
 
@@ -82,35 +88,37 @@ def _encoding_of(planned: TensorPlan, encodings: Mapping[str, Encoding]) -> Enco
 
 def _made(
     plan: Plan, planned: TensorPlan, encoding: Encoding | None, channels: Mapping[str, int]
-) -> tuple[str, ...] | None:
+) -> tuple[str, tuple[Option, ...]] | None:
     """Return the class of a quantizer and its options, None for a type that the computation has anyway."""
     spec = planned.spec
     if spec.type is Numeric.BFLOAT:
-        return "Cast", "dtype=torch.bfloat16"
+        return "Cast", (("dtype", torch.bfloat16),)
     if spec.type is Numeric.FLOAT:
-        return ("Cast", "dtype=torch.float16") if spec.bits == 16 else None
-    return "FakeQuantize", *_options(plan, planned, encoding, channels)
+        return ("Cast", (("dtype", torch.float16),)) if spec.bits == 16 else None
+    return "FakeQuantize", tuple(_options(plan, planned, encoding, channels))
 
 
-def _options(plan: Plan, planned: TensorPlan, encoding: Encoding | None, channels: Mapping[str, int]) -> Iterator[str]:
+def _options(
+    plan: Plan, planned: TensorPlan, encoding: Encoding | None, channels: Mapping[str, int]
+) -> Iterator[Option]:
     spec = planned.spec
     qmin, qmax = _grid(spec) if encoding is None else (encoding.qmin, encoding.qmax)
-    yield f"qmin={qmin}"
-    yield f"qmax={qmax}"
+    yield "qmin", qmin
+    yield "qmax", qmax
     axis = planned.axis if encoding is None else encoding.axis
     if axis is not None:
-        yield f"axis={axis}"
-        yield f"channels={channels[planned.tensor] if encoding is None else len(encoding.scale)}"
+        yield "axis", axis
+        yield "channels", channels[planned.tensor] if encoding is None else len(encoding.scale)
     if spec.symmetric if encoding is None else encoding.symmetric:
-        yield "symmetric=True"
+        yield "symmetric", True
     if spec.scale is ScaleKind.POW2:
-        yield "pow2=True"
+        yield "pow2", True
     numerics = _numerics(plan, spec) if encoding is None else encoding.numerics
     if numerics != "onnx":
-        yield f"numerics={string(numerics)}"
+        yield "numerics", numerics
     rounding = spec.round if encoding is None else encoding.rounding
     if numerics in VITIS and rounding not in (None, Round.HALF_EVEN):
-        yield f"rounding={string(str(rounding))}"
+        yield "rounding", str(rounding)
 
 
 def _numerics(plan: Plan, spec: QuantSpec) -> Numerics:

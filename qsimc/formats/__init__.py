@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from qsimc.diagnostics import Diagnostic, Label, Report, Severity
 from qsimc.formats import foreign, keyed, qtypes
-from qsimc.graph import Graph
 from qsimc.ir.config import Config
 from qsimc.source import Source
 from qsimc.spec import keymap
 from qsimc.syntax import json
+
+if TYPE_CHECKING:
+    from qsimc.graph import Graph
 
 READINGS = {"aimet-torch": "aimet"}
 """Formats that are another one read otherwise: AIMET's torch half means something else by the same file."""

@@ -1,7 +1,7 @@
 """Write any keyed JSON format by its key table: what `keyed` reads, written back key by key.
 
 A configuration of the table's own dialect comes out as it was read, empty entries and doubles included.  Any other one
-is first brought into the dialect (formats.neutral), and what the table has no key for is a loss.
+is first brought into the dialect (formats.dialects), and what the table has no key for is a loss.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def write(table: KeyTable, config: Config, lose: Lose) -> str:
 
 @dataclass(slots=True)
 class _Entry:
-    """An object in the array of entries: what it is about, and whether a rule of its own made it."""
+    """An object in the array of entries, and what it is about."""
 
     selector: Selector
     content: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +69,6 @@ class _Writer:
         self.rows = {(row.where, row.role, row.field): row for row in keymap.rows(table.root)}
         self.lists = any(row.codec == "kinds" for row in self.rows.values())
         self.listed: dict[int, list[str]] = {}
-        self.general_off: set[str] = set()
 
     # ── header, fusions ──────────────────────────────────────────────────────────────────────
 

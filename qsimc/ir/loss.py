@@ -31,7 +31,6 @@ class LossKind(Enum):
     NARROW_RANGE = ("Q0751", "narrow-range-lost", Severity.WARNING)
     BIAS = ("Q0752", "bias-policy-changed", Severity.WARNING)
     AXIS = ("Q0753", "axis-inferred", Severity.INFO)
-    KEPT = ("Q0754", "unknown-field-kept", Severity.INFO)
     DROPPED = ("Q0755", "unknown-field-dropped", Severity.WARNING)
     DTYPE = ("Q0756", "dtype-substituted", Severity.WARNING)
     DYNAMIC = ("Q0757", "dynamic-to-static", Severity.WARNING)

@@ -25,15 +25,17 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from qsimc.diagnostics import Report
-from qsimc.graph import Graph
-from qsimc.ir.config import Config
-from qsimc.ir.loss import Lose
-from qsimc.source import Source
 from qsimc.syntax import json
-from qsimc.syntax.json import Json
+
+if TYPE_CHECKING:
+    from qsimc.diagnostics import Report
+    from qsimc.graph import Graph
+    from qsimc.ir.config import Config
+    from qsimc.ir.loss import Lose
+    from qsimc.source import Source
+    from qsimc.syntax.json import Json
 
 
 class Reader(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 import qsimc
-from qsimc import cli, formats
+from qsimc import cli, explain, formats
 from qsimc.diagnostics import Severity
 from qsimc.formats import foreign
 from qsimc.ir.loss import LossKind
@@ -189,6 +190,25 @@ def test_chains_and_patterns_become_names_on_a_model(program: Callable[[str], st
     named = {e["layer_name"]: e for e in json.loads(text)["layer_quantize_config"]}
     assert named["node_relu"]["overall_quantize_config"]["bit_width"] == 4
     assert named["node_linear"]["overall_quantize_config"]["bit_width"] == 6
+
+
+LOSSES = {kind.value[0]: explain.explain(kind.value[0]).text for kind in LossKind}
+SESSION = re.compile(r"^```console\n\$ cat (\S+)\n(.*?)\$ qsimc (translate .*?)\n(.*?)\n```$", re.M | re.S)
+
+
+@pytest.mark.parametrize("code", LOSSES)
+def test_the_page_of_a_loss_shows_what_is_printed(
+    code: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SESSION.search(LOSSES[code])
+    assert session is not None
+    name, content, command, finding = session.groups()
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(content, encoding="utf-8")
+    _, _, err = run(*command.replace("demo/digits.onnx", MODEL).split())
+    assert finding.startswith(("warning", "info"))
+    assert f"[{code}]" in finding
+    assert finding in err.splitlines()
 
 
 # ── dialects ─────────────────────────────────────────────────────────────────────────────────

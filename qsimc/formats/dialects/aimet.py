@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qsimc.formats.dialects.maker import Maker
-from qsimc.formats.dialects.neutral import AIMET, VITIS, silent_level
+from qsimc.formats.dialects.neutral import AIMET, VITIS, other_params, silent_level
 from qsimc.ir.config import Clause, Config, Rule, Setting
 from qsimc.ir.levels import Level
 from qsimc.ir.loss import Lose, Loss, LossKind
@@ -39,7 +39,7 @@ class _ForAimet(Maker):
             else:
                 at = level.span or self.start
                 self.lose(Loss(LossKind.SELECTOR, "AIMET has no rules about single nodes", at))
-        rules += self.other_params()
+        rules += other_params(self.neutral)
         rules += self.unsayable(self.neutral.rules, "AIMET")
         known = {row.field for row in keymap.rows(keymap.load(AIMET).root) if row.where == "option"}
         options = self.options(known, "AIMET")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from qsimc.ir.config import Config, Option, Rule, Setting, Value, show_rule
 from qsimc.ir.levels import Level, levels
 from qsimc.ir.loss import OF_FIELD, Lose, Loss, LossKind
-from qsimc.ir.select import NO_TENSOR, ROLE_GROUPS, ROLES, Boundary, Chain, NodeName, alternatives
+from qsimc.ir.select import Boundary, Chain, NodeName, alternatives
 from qsimc.source import Span
 
 
@@ -55,15 +55,3 @@ class Maker:
             if option.name not in known and option.value is not False:
                 self.lose(Loss(LossKind.OPTION, f"{title} has no option `{option.name}`", option.span))
         return tuple(option for option in self.neutral.options if option.name in known)
-
-    def other_params(self) -> Iterator[Rule]:
-        """Yield what rules say of parameters that levels do not hold: of `running_mean`, say."""
-        for rule in self.neutral.rules:
-            found = ((clause, tuple(r for r in clause.roles if _is_other(r))) for clause in rule.clauses)
-            clauses = tuple(replace(clause, roles=roles) for clause, roles in found if roles)
-            if clauses:
-                yield replace(rule, clauses=clauses)
-
-
-def _is_other(role: str) -> bool:
-    return role not in (*ROLES, *ROLE_GROUPS, *NO_TENSOR)

@@ -17,7 +17,19 @@ from qsimc.graph import Graph
 from qsimc.ir.config import Clause, Config, Rule, Setting
 from qsimc.ir.levels import Level, levels
 from qsimc.ir.loss import Lose, Loss, LossKind
-from qsimc.ir.select import ROLES, AnyOf, Boundary, Chain, Everything, NodeName, OpType, alternatives, show
+from qsimc.ir.select import (
+    NO_TENSOR,
+    ROLE_GROUPS,
+    ROLES,
+    AnyOf,
+    Boundary,
+    Chain,
+    Everything,
+    NodeName,
+    OpType,
+    alternatives,
+    show,
+)
 from qsimc.selection import selected
 from qsimc.source import Source
 from qsimc.spec.operator_words import operator_words
@@ -143,7 +155,20 @@ def spelt_out(config: Config) -> Config:
     general, *others = levels(config)
     rules = [rule for level in (general, *others) for rule in _one_by_one(level, general)]
     rest = (rule for rule in config.rules if not isinstance(rule.selector, (Everything, OpType, NodeName, AnyOf)))
-    return replace(config, rules=(*rules, *rest))
+    return replace(config, rules=(*rules, *other_params(config), *rest))
+
+
+def other_params(config: Config) -> Iterator[Rule]:
+    """Yield what rules say of parameters that levels do not hold: of `running_mean`, say."""
+    for rule in config.rules:
+        found = ((clause, tuple(r for r in clause.roles if _is_other(r))) for clause in rule.clauses)
+        clauses = tuple(replace(clause, roles=roles) for clause, roles in found if roles)
+        if clauses:
+            yield replace(rule, clauses=clauses)
+
+
+def _is_other(role: str) -> bool:
+    return role not in (*ROLES, *ROLE_GROUPS, *NO_TENSOR)
 
 
 def _one_by_one(level: Level, general: Level) -> Iterator[Rule]:

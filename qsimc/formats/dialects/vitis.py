@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from qsimc.formats.dialects.maker import Maker
-from qsimc.formats.dialects.neutral import VITIS
+from qsimc.formats.dialects.neutral import VITIS, other_params
 from qsimc.ir.config import Clause, Config, Option, Rule, Setting, Value
 from qsimc.ir.levels import Level, levels
 from qsimc.ir.loss import Lose, Loss, LossKind
@@ -31,7 +31,7 @@ class _ForVitis(Maker):
         rules = (self._general(boundary), *self._one_of_each(entries))
         for _ in self.unsayable(self.neutral.rules, "Vitis AI"):
             pass
-        for rule in self.other_params():
+        for rule in other_params(self.neutral):
             named = ", ".join(f"`{role}`" for clause in rule.clauses for role in clause.roles)
             self.lose(Loss(LossKind.PLACEMENT, f"Vitis AI has no parameter called {named}", rule.subject or rule.span))
         known = {row.field for row in keymap.rows(keymap.load(VITIS).root) if row.where == "option"}

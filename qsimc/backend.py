@@ -23,6 +23,12 @@ Batch = Mapping[str, NDArray[Any]]
 """One value per model input, by name; the first axis counts samples."""
 
 
+def samples(batch: Batch) -> int:
+    """Return how many samples a batch has; a single number is one."""
+    first = next(iter(batch.values()))
+    return len(first) if first.ndim else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a rewrite did to a model: its name, the node that it changed, and what is to be said about that."""

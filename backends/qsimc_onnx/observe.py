@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from qsimc.backend import Batch
+from qsimc.backend import Batch, samples
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer, Wants
 from qsimc.calibrate.observers import channels_first
@@ -52,11 +52,11 @@ def observe(
     state = {owner: list(sequence) for owner, sequence in observers.items()}
     drawn = {tensor: list(sequence) for tensor, sequence in sketches.items()}
     watched = {p.tensor: p for p in _in_order(plan) if p.kind not in _STORED}
-    fed = {tensor: (state.get(_owner(p), []), drawn.get(tensor, [])) for tensor, p in watched.items()}
+    fed = {tensor: (state.get(p.owner, []), drawn.get(tensor, [])) for tensor, p in watched.items()}
     wants = {tensor: wanted for tensor, p in watched.items() if (wanted := _wants(p, [*chain(*fed[tensor])]))}
     if not wants:
         for batch in batches:
-            seen(_samples(batch))
+            seen(samples(batch))
         return state, drawn
     infinite: set[str] = set()
     with _probed(model, plan, params, wants) as (session, readings):
@@ -64,15 +64,15 @@ def observe(
             # What a batch made is gone before the next one runs: only the observers outlive it.
             for tensor, taken in _read(session, readings, batch, {t: watched[t].axis for t in wants}, model.path):
                 if not taken:
-                    infinite.add(_owner(watched[tensor]))
+                    infinite.add(watched[tensor].owner)
                     continue
                 for extended in fed[tensor]:
                     extended[:] = [observer.observe(taken[observer.wants]) for observer in extended]
             del taken
-            seen(_samples(batch))
+            seen(samples(batch))
     return (
         {owner: sequence for owner, sequence in state.items() if owner not in infinite},
-        {t: sequence for t, sequence in drawn.items() if t not in watched or _owner(watched[t]) not in infinite},
+        {t: sequence for t, sequence in drawn.items() if t not in watched or watched[t].owner not in infinite},
     )
 
 
@@ -104,19 +104,10 @@ def _read(
         yield tensor, taken
 
 
-def _owner(planned: TensorPlan) -> str:
-    return planned.shares or planned.tensor
-
-
 def _wants(planned: TensorPlan, observers: Sequence[Observer]) -> frozenset[Wants]:
     """Return what to take of a tensor; statistics per channel are made from its values."""
     wanted = frozenset(observer.wants for observer in observers)
     return wanted if planned.axis is None or not wanted else frozenset({Wants.VALUES})
-
-
-def _samples(batch: Batch) -> int:
-    first = next(iter(batch.values()))
-    return len(first) if np.ndim(first) else 1
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.probes import sample_step
 from torch import Tensor, nn
 
-from qsimc.backend import Batch
+from qsimc.backend import Batch, samples
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observer import Observer, Wants
 from qsimc.calibrate.observers import channels_first
@@ -56,27 +56,18 @@ def observe(
             continue
         submodule = module.get_submodule(attribute)
         if isinstance(submodule, FakeQuantize):
-            fed = (state.get(_owner(planned), []), drawn.get(tensor, []))
+            fed = (state.get(planned.owner, []), drawn.get(tensor, []))
             submodule.observe(_Feed(planned, model.path, fed, infinite))
         else:  # a cast: activations are observed as the float model makes them
             module.set_submodule(attribute, nn.Identity())
     for batch in batches:
         with torch.no_grad():
             module(*(tensor_of(batch[name]) for name in model.graph.inputs))
-        seen(_samples(batch))
+        seen(samples(batch))
     return (
         {owner: sequence for owner, sequence in state.items() if owner not in infinite},
-        {t: sequence for t, sequence in drawn.items() if _owner(plan[t]) not in infinite},
+        {t: sequence for t, sequence in drawn.items() if plan[t].owner not in infinite},
     )
-
-
-def _owner(planned: TensorPlan) -> str:
-    return planned.shares or planned.tensor
-
-
-def _samples(batch: Batch) -> int:
-    first = next(iter(batch.values()))
-    return len(first) if np.ndim(first) else 1
 
 
 @dataclass
@@ -98,7 +89,7 @@ class _Feed:
         if np.isnan(array).any():
             raise InputError([_not_finite(self.planned.tensor, self.path)])
         if not np.isfinite(array).all():
-            self.infinite.add(_owner(self.planned))
+            self.infinite.add(self.planned.owner)
             return
         for sequence in self.fed:
             sequence[:] = [observer.observe(_taken(array, observer.wants)) for observer in sequence]

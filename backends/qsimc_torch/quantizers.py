@@ -62,7 +62,7 @@ def quantizers(
     for planned in plan.enabled():
         made = _made(plan, planned, _encoding_of(planned, encodings), channels)
         if made is not None:
-            owner = (planned.shares or planned.tensor) if shared else planned.tensor
+            owner = planned.owner if shared else planned.tensor
             found = encodings.get(planned.tensor) or encodings.get(owner)
             groups.setdefault((owner, _key(found), made), []).append(planned)
     found_all = []

@@ -174,7 +174,7 @@ def _groups(plan: Plan) -> dict[str, list[TensorPlan]]:
     """Return the tensors of each quantizer, by the tensor that owns it."""
     groups: dict[str, list[TensorPlan]] = {}
     for t in plan.enabled():
-        groups.setdefault(t.shares or t.tensor, []).append(t)
+        groups.setdefault(t.owner, []).append(t)
     return groups
 
 
@@ -231,10 +231,9 @@ def left_float(plan: Plan, infinite: Sequence[str]) -> Plan:
         return plan
 
     def off(t: TensorPlan) -> TensorPlan:
-        owner = t.shares or t.tensor
-        if owner not in infinite or not t.spec.enabled:
+        if t.owner not in infinite or not t.spec.enabled:
             return t
-        decision = Decision("enabled", False, Reason(INFINITE, detail=f"`{owner}` held infinity in calibration"))
+        decision = Decision("enabled", False, Reason(INFINITE, detail=f"`{t.owner}` held infinity in calibration"))
         return replace(
             t,
             spec=replace(t.spec, enabled=False),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsimc.backend import Backend, Batch, Model
+from qsimc.backend import Backend, Batch, Model, samples
 from qsimc.calibrate.casts import cast
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.observers import channels_first, observer_for
@@ -67,13 +67,8 @@ def calibrate_stepwise(
     )
     for batch in batches:
         walk.run(batch, biases.changing, steps.settle)
-        seen(_samples(batch))
+        seen(samples(batch))
     return steps.finish()
-
-
-def _samples(batch: Batch) -> int:
-    first = next(iter(batch.values()))
-    return len(first) if np.ndim(first) else 1
 
 
 @dataclass(slots=True)

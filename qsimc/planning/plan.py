@@ -74,6 +74,11 @@ class TensorPlan:
     because: Mapping[str, Reason] = field(default_factory=dict)
     history: tuple[Decision, ...] = ()
 
+    @property
+    def owner(self) -> str:
+        """The tensor whose quantizer this one uses: its own, or the one that it shares."""
+        return self.shares or self.tensor
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -125,7 +125,7 @@ def _field(plan: Plan, planned: TensorPlan, name: str) -> FieldAnswer:
 
 def _owner(plan: Plan, planned: TensorPlan, name: str) -> tuple[str, Decision] | None:
     """Return the tensor whose own quantizer this one uses, and who decided the field there."""
-    root = planned.shares or planned.tensor
+    root = planned.owner
     for other in plan.tensors.values():
         shared = other.tensor != planned.tensor and root in (other.tensor, other.shares)
         if shared and other.because["enabled"].rule not in TIES:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test check lint types imports fast golden fuzz conformance clean
+.PHONY: help demo test check lint types imports fast golden fuzz conformance bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -43,14 +43,17 @@ conformance:  ## real models out of packages, and AIMET itself beside us, in env
 	$(PYTHON) tests/conformance/aimet/run.py
 	$(PYTHON) tests/conformance/formats/run.py
 
+bench:  ## time and memory, qsimc's and other tools', into bench/README.md (an hour or two)
+	$(PYTHON) bench/run.py
+
 clean:  ## remove what make made
-	rm -rf .venv demo/out .conformance
+	rm -rf .venv demo/out .conformance .bench
 
 # Two stamps, so that the demo does not wait for torch.
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/.run: .venv/bin/python pyproject.toml constraints.txt
+.venv/.run: .venv/bin/python pyproject.toml constraints.txt hatch_build.py $(wildcard qsimc/native/*.c)
 	$(PIP) --upgrade "pip>=25.1"
 	$(PIP) --editable ".[onnx]"
 	@touch $@

@@ -5,28 +5,26 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
-import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
+from qsimc import native
 from qsimc.backend import Batch, samples
+from qsimc.calibrate.derive import derived
 from qsimc.calibrate.encoding import Encoding
-from qsimc.calibrate.observer import Observer, Wants
-from qsimc.calibrate.observers import channels_first
-from qsimc.diagnostics import Diagnostic, InputError, Severity
+from qsimc.calibrate.feeds import Feeds, Observers, Stream
+from qsimc.calibrate.grid import GridTally
+from qsimc.calibrate.tally import Tally
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
-from qsimc_onnx.build import instrument
+from qsimc_onnx.build import encoding_of, instrument
+from qsimc_onnx.editor import with_constants
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
-from qsimc_onnx.probes import Readings, attach, sample_step
-from qsimc_onnx.session import expose, load, quiet_options, run_once
-
-Observers: TypeAlias = "Mapping[str, Sequence[Observer]]"
+from qsimc_onnx.probes import Probed, Wanted, attach
+from qsimc_onnx.session import Outputs, expose, load, quiet_options, run_once
 
 _STORED = (Kind.PARAM, Kind.CONSTANT)
 
@@ -49,31 +47,19 @@ def observe(
     Raises:
         InputError: onnxruntime cannot run the model on a batch (Q0508), or an activation is NaN (Q0607).
     """
-    state = {owner: list(sequence) for owner, sequence in observers.items()}
-    drawn = {tensor: list(sequence) for tensor, sequence in sketches.items()}
-    watched = {p.tensor: p for p in _in_order(plan) if p.kind not in _STORED}
-    fed = {tensor: (state.get(p.owner, []), drawn.get(tensor, [])) for tensor, p in watched.items()}
-    wants = {tensor: wanted for tensor, p in watched.items() if (wanted := _wants(p, [*chain(*fed[tensor])]))}
-    if not wants:
-        for batch in batches:
-            seen(samples(batch))
-        return state, drawn
-    infinite: set[str] = set()
-    with _probed(model, plan, params, wants) as (session, readings):
-        for batch in batches:
-            # What a batch made is gone before the next one runs: only the observers outlive it.
-            for tensor, taken in _read(session, readings, batch, {t: watched[t].axis for t in wants}, model.path):
-                if not taken:
-                    infinite.add(watched[tensor].owner)
-                    continue
-                for extended in fed[tensor]:
-                    extended[:] = [observer.observe(taken[observer.wants]) for observer in extended]
-            del taken
-            seen(samples(batch))
-    return (
-        {owner: sequence for owner, sequence in state.items() if owner not in infinite},
-        {t: sequence for t, sequence in drawn.items() if t not in watched or watched[t].owner not in infinite},
+    watched = [p for p in _in_order(plan) if p.kind not in _STORED]
+    feeds = Feeds(
+        [Stream(p.tensor, p.owner, p.axis) for p in watched], observers, sketches, derived(plan.graph), model.path
     )
+    if not feeds.counted:
+        for batch in batches:
+            seen(samples(batch))
+        return feeds.finish()
+    with _counting(model, plan, params, feeds) as counter:
+        for batch in batches:
+            counter.count(batch, feeds)
+            seen(samples(batch))
+    return feeds.finish()
 
 
 def _in_order(plan: Plan) -> Sequence[TensorPlan]:
@@ -84,54 +70,72 @@ def _in_order(plan: Plan) -> Sequence[TensorPlan]:
     return sorted(plan.enabled(), key=lambda p: places.get(p.tensor, -1))
 
 
-def _read(
-    session: onnxruntime.InferenceSession,
-    readings: Readings,
-    batch: Batch,
-    axes: Mapping[str, int | None],
-    path: str,
-) -> Iterator[tuple[str, Mapping[Wants, NDArray[np.float32]]]]:
-    """Run one batch and yield what was taken of each tensor, nothing of one that holds infinity.
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """A session of a model with probes, which count; or without, so that the tensors leave it and NumPy counts them."""
 
-    Raises:
-        InputError: a tensor holds NaN (Q0607).
-    """
-    found = dict(zip(readings.outputs, run_once(session, readings.outputs, batch, path), strict=True))
-    for tensor, axis in axes.items():
-        taken = _taken(tensor, axis, found, readings)
-        if taken is None:
-            raise InputError([_not_finite(tensor, path)])
-        yield tensor, taken
+    session: onnxruntime.InferenceSession
+    probed: Probed
+    path: str
 
+    def count(self, batch: Batch, feeds: Feeds) -> None:
+        """Run one batch and let the observers take it."""
+        if not self.probed.tally:
+            found = self._run(batch)
+            for tensor in feeds.counted:
+                feeds.show(tensor, found[tensor])
+            return
+        feeds.grids.clear()
+        found = self._run(batch, feeds.tally, feeds.grids)
+        if feeds.lay_out():
+            feeds.grids.clear()
+            self._run(batch, Tally(len(feeds.rows)), feeds.grids)
+        feeds.take(found)
 
-def _wants(planned: TensorPlan, observers: Sequence[Observer]) -> frozenset[Wants]:
-    """Return what to take of a tensor; statistics per channel are made from its values."""
-    wanted = frozenset(observer.wants for observer in observers)
-    return wanted if planned.axis is None or not wanted else frozenset({Wants.VALUES})
+    def _run(self, batch: Batch, tally: Tally | None = None, grids: GridTally | None = None) -> Outputs:
+        """Run one batch, count it, and return the values of the tensors that leave the session."""
+        counted = {self.probed.tally: tally.rows} if tally is not None else {}
+        if grids is not None and self.probed.grids:
+            counted[self.probed.grids] = grids.rows
+        made = run_once(self.session, self.probed.outputs, {**batch, **counted}, self.path)
+        named = dict(zip(self.probed.outputs, made, strict=True))
+        return {tensor: named[output] for tensor, output in self.probed.found.items()}
 
 
 @contextmanager
-def _probed(
-    model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], wants: Mapping[str, frozenset[Wants]]
-) -> Iterator[tuple[onnxruntime.InferenceSession, Readings]]:
-    """Open a session of the optimised model with probes in it, and say what its outputs are.
+def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feeds: Feeds) -> Iterator[_Counter]:
+    """Open a session of the optimised model with probes in it.
 
     The optimised model lies in a private folder, weights beside it, so that its size is not limited.
     In vendor mode nothing is optimised: between the vendor's quantizers nothing can be fused, and a
-    fused operator rounds differently in the last place.
+    fused operator rounds differently in the last place.  So nothing is folded either, and what would be
+    computed of the params anew for every batch is computed here.
     """
     stored = [p for p in plan.enabled() if p.kind in _STORED]
+    if plan.mode is Mode.VENDOR:
+        model, stored = _with_quantized(model, stored, params)
     proto = instrument(model, stored, params)
     # onnxruntime fuses nothing across an output, so every tensor to observe survives its optimiser.
-    expose(proto, wants)
+    expose(proto, feeds.counted)
     with tempfile.TemporaryDirectory(prefix="qsimc-") as private:
         optimised = Path(private) / "optimised.onnx"
         load(proto.SerializeToString(), _optimising(optimised, plan.mode), model.path)
         proto = onnx.load_model(optimised, load_external_data=False)
-        readings = attach(proto, wants)
-        probed = optimised.with_name("probed.onnx")
-        probed.write_bytes(proto.SerializeToString())
-        yield load(str(probed), _in_file_order(), model.path), readings
+        wanted = Wanted(tensors=feeds.counted, rows=feeds.rows, grids=feeds.grid_rows, values=feeds.valued)
+        probed = attach(proto, wanted, inside=native.kernels() is not None)
+        with_probes = optimised.with_name("probed.onnx")
+        with_probes.write_bytes(proto.SerializeToString())
+        yield _Counter(load(str(with_probes), _in_file_order(), model.path), probed, model.path)
+
+
+def _with_quantized(
+    model: OnnxModel, stored: list[TensorPlan], params: Mapping[str, Encoding]
+) -> tuple[OnnxModel, list[TensorPlan]]:
+    """Return the model with the values that its float32 params have once they are quantized, and what is left."""
+    found = {p.tensor: encoding_of(p, params) for p in stored if model.graph.tensors[p.tensor].dtype == "float32"}
+    encodings = {tensor: encoding for tensor, encoding in found.items() if encoding is not None}
+    values = {tensor: encoding.fake_quantize(model.constant(tensor)) for tensor, encoding in encodings.items()}
+    return with_constants(model, values), [p for p in stored if p.tensor not in values]
 
 
 def _optimising(path: Path, mode: Mode) -> onnxruntime.SessionOptions:
@@ -154,43 +158,6 @@ def _in_file_order() -> onnxruntime.SessionOptions:
     options = quiet_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    if native.kernels() is not None:
+        options.register_custom_ops_library(str(native.LIBRARY))
     return options
-
-
-def _taken(
-    tensor: str, axis: int | None, found: Mapping[str, NDArray[Any]], readings: Readings
-) -> Mapping[Wants, NDArray[np.float32]] | None:
-    """Return what was read of one tensor, by what it is, each of shape (C, n).
-
-    Nothing when it holds infinity, None when it holds NaN.
-    """
-    taken: dict[Wants, NDArray[np.float32]] = {}
-    if tensor in readings.values:
-        values = channels_first(found[readings.values[tensor]].astype(np.float32, copy=False), axis)
-        taken[Wants.VALUES] = taken[Wants.RANGE] = values
-        taken[Wants.SAMPLE] = values[:, :: sample_step(values.shape[1])]
-    if tensor in readings.samples:
-        taken[Wants.SAMPLE] = found[readings.samples[tensor]].reshape(1, -1)
-    if tensor in readings.ranged:
-        low, high, total = found[readings.ranges].reshape(-1, 3)[readings.ranged[tensor]]
-        # The reductions may skip NaN, the sum does not; but infinities of both signs also add up to NaN.
-        if np.isnan(total) and (low, high) != (-np.inf, np.inf):
-            return None
-        # A tensor without elements has an empty range, not one from inf to -inf.
-        taken[Wants.RANGE] = np.array([[low, high] if low <= high else []], np.float32)
-    # Where all values were taken, the range and the sample are views of them.
-    whole = [taken[Wants.VALUES]] if Wants.VALUES in taken else [*taken.values()]
-    if any(np.isnan(values).any() for values in whole):
-        return None
-    return taken if all(np.isfinite(values).all() for values in whole) else {}
-
-
-def _not_finite(tensor: str, path: str) -> Diagnostic:
-    return Diagnostic(
-        code="Q0607",
-        name="not-finite-tensor",
-        severity=Severity.ERROR,
-        message=f"the activation `{tensor}` is NaN: the model makes it of the data",
-        helps=("check the scaling of the calibration data, and the float model on it",),
-        path=path,
-    )

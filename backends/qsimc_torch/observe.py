@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from qsimc_onnx.model import OnnxModel
-from qsimc_onnx.probes import sample_step
 from torch import Tensor, nn
 
+from qsimc import native
 from qsimc.backend import Batch, samples
+from qsimc.calibrate.derive import derived
 from qsimc.calibrate.encoding import Encoding
-from qsimc.calibrate.observer import Observer, Wants
-from qsimc.calibrate.observers import channels_first
-from qsimc.diagnostics import Diagnostic, InputError, Severity
-from qsimc.planning.plan import Kind, Plan, TensorPlan
+from qsimc.calibrate.feeds import Feeds, Observers, Stream
+from qsimc.planning.plan import Kind, Plan
 from qsimc_torch.build import filled, generated_of, tensor_of
 from qsimc_torch.runtime import FakeQuantize
-
-Observers: TypeAlias = "Mapping[str, Sequence[Observer]]"
+from qsimc_torch.runtime.native import parallel
 
 _STORED = (Kind.PARAM, Kind.CONSTANT)
 
@@ -46,65 +41,33 @@ def observe(
     """
     generated = generated_of(model, plan, params, shared=False)
     module = filled(generated, model)
-    state = {owner: list(sequence) for owner, sequence in observers.items()}
-    drawn = {tensor: list(sequence) for tensor, sequence in sketches.items()}
-    infinite: set[str] = set()
-    for attribute, quantizer in generated.quantizers.items():
-        (tensor,) = quantizer.tensors
-        planned = plan[tensor]
-        if planned.kind in _STORED:
+    tensors = {attribute: quantizer.tensors[0] for attribute, quantizer in generated.quantizers.items()}
+    watched = [plan[tensor] for tensor in tensors.values() if plan[tensor].kind not in _STORED]
+    feeds = Feeds(
+        [Stream(p.tensor, p.owner, p.axis) for p in watched], observers, sketches, derived(plan.graph), model.path
+    )
+    for attribute, tensor in tensors.items():
+        if plan[tensor].kind in _STORED:
             continue
         submodule = module.get_submodule(attribute)
         if isinstance(submodule, FakeQuantize):
-            fed = (state.get(planned.owner, []), drawn.get(tensor, []))
-            submodule.observe(_Feed(planned, model.path, fed, infinite))
+            submodule.observe(_Show(feeds, tensor))
         else:  # a cast: activations are observed as the float model makes them
             module.set_submodule(attribute, nn.Identity())
     for batch in batches:
-        with torch.no_grad():
+        with torch.no_grad(), native.threads(parallel(), torch.get_num_threads()):
             module(*(tensor_of(batch[name]) for name in model.graph.inputs))
         seen(samples(batch))
-    return (
-        {owner: sequence for owner, sequence in state.items() if owner not in infinite},
-        {t: sequence for t, sequence in drawn.items() if plan[t].owner not in infinite},
-    )
+    return feeds.finish()
 
 
-@dataclass
-class _Feed:
-    """Shows the values of one tensor to observers, which it replaces in their lists by what they then are."""
+@dataclass(frozen=True, slots=True)
+class _Show:
+    """Shows the values of one tensor to its observers."""
 
-    planned: TensorPlan
-    path: str
-    fed: Sequence[list[Observer]]
-    infinite: set[str] = field(default_factory=set)
+    feeds: Feeds
+    tensor: str
 
     def __call__(self, values: Tensor) -> None:
-        """Take in one batch.
-
-        Raises:
-            InputError: it holds NaN (Q0607).
-        """
-        array = channels_first(values.float().cpu().numpy(), self.planned.axis)
-        if np.isnan(array).any():
-            raise InputError([_not_finite(self.planned.tensor, self.path)])
-        if not np.isfinite(array).all():
-            self.infinite.add(self.planned.owner)
-            return
-        for sequence in self.fed:
-            sequence[:] = [observer.observe(_taken(array, observer.wants)) for observer in sequence]
-
-
-def _taken(array: NDArray[np.float32], wants: Wants) -> NDArray[np.float32]:
-    return array[:, :: sample_step(array.shape[1])] if wants is Wants.SAMPLE else array
-
-
-def _not_finite(tensor: str, path: str) -> Diagnostic:
-    return Diagnostic(
-        code="Q0607",
-        name="not-finite-tensor",
-        severity=Severity.ERROR,
-        message=f"the activation `{tensor}` is NaN: the model makes it of the data",
-        helps=("check the scaling of the calibration data, and the float model on it",),
-        path=path,
-    )
+        # On the CPU the array is the tensor's own memory.
+        self.feeds.show(self.tensor, values.float().cpu().numpy())

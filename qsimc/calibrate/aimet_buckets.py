@@ -5,7 +5,6 @@ Source: AIMET, `DlQuantization/src/math_functions.cpp`; the numbers are those of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, I64, float32
-from qsimc.calibrate.counting import counted
+from qsimc.calibrate.grid import CELLS, Grid
 
-BUCKETS = 1536
+BUCKETS = CELLS - 2
 MINIMUM_WIDTH = 0.01
 """The least width of the range that the buckets in use span, and of that of a first batch of equal values."""
 
 LARGEST = np.float32(FLOAT_MAX / 16)
 """Bound of a value: AIMET overflows beyond it (negative scales, NaN), and we take the largest that it handles."""
-
-_EXACT = 2**23
-"""Bound of the index of a bucket up to which float32 counts the buckets exactly."""
 
 _SPREAD = np.float32(3)
 
@@ -54,13 +50,30 @@ class Buckets:
         """Return the histogram with one batch, shape (n,), counted in."""
         if values.size == 0:
             return self
-        buckets = self if self.width > 0 else _laid_out(values)
+        buckets = self.laid_out(values.min(), values.max())
         return buckets.averaged(buckets.counts(values), values.size) if buckets.width > 0 else buckets
+
+    def laid_out(self, low: np.float32, high: np.float32) -> Buckets:
+        """Return the buckets after a batch of values from low to high is seen, and before it is counted."""
+        return self if self.width > 0 else _laid_out(low, high)
 
     def counts(self, values: F32) -> I64:
         """Return how many values of one batch, shape (n,), fall in each bucket, shape (BUCKETS,); `width` is not 0."""
-        # Two more, for the values before the first bucket and after the last.
-        return counted(values, BUCKETS + 2, self._locator())[1:-1]
+        return self.grid().counts(values)[1:-1]
+
+    def grid(self) -> Grid:
+        """Return where to count: cell i + 1 is bucket i, the outermost are what lies outside; `width` is not 0.
+
+        Float32 may round positions far away from the buckets, but not to where the buckets are.
+        """
+        # C++ multiplies by the float32 reciprocal; a division would move values on edges.
+        reciprocal = float32(1 / self.width)
+        before = self.first - 1
+        with np.errstate(over="ignore"):
+            ends = float(np.floor(-LARGEST * reciprocal)), float(np.floor(LARGEST * reciprocal))
+        # Product and floor keep order, so bounding their results at LARGEST's bounds the values by it.
+        lowest, highest = (int(min(max(end - before, 0.0), BUCKETS + 1.0)) for end in ends)
+        return Grid(reciprocal, before, lowest, highest)
 
     def averaged(self, counts: NDArray[Any], size: int) -> Buckets:
         """Return the histogram with one batch of `size` values averaged in, which fell as `counts` says."""
@@ -80,36 +93,10 @@ class Buckets:
         start = min(float32(low), np.float32(0))
         return start, max(float32(high), np.float32(0), start + np.float32(MINIMUM_WIDTH))
 
-    def _locator(self) -> Callable[[F32, F32], None]:
-        """Return what writes 1 + the bucket of each value, 0 before the first and BUCKETS + 1 after the last.
 
-        Positions are whole numbers.  Float32 may round those far away from the buckets, but not to
-        where the buckets are, as long as it counts exactly there; else they are made in float64.
-        """
-        before = self.first - 1
-        # C++ multiplies by the float32 reciprocal; a division would move values on edges.
-        reciprocal = float32(1 / self.width)
-        with np.errstate(over="ignore"):
-            ends = float(np.floor(-LARGEST * reciprocal)), float(np.floor(LARGEST * reciprocal))
-        # Product and floor keep order, so bounding their results at LARGEST's bounds the values by it.
-        lowest, highest = (min(max(end - before, 0.0), BUCKETS + 1.0) for end in ends)
-
-        def locate(block: F32, positions: F32) -> None:
-            with np.errstate(over="ignore"):
-                np.multiply(block, reciprocal, out=positions)
-            np.floor(positions, out=positions)
-            if abs(before) < _EXACT:
-                positions -= before
-                np.clip(positions, lowest, highest, out=positions)
-            else:
-                positions[:] = np.clip(positions.astype(np.float64) - before, lowest, highest)
-
-        return locate
-
-
-def _laid_out(values: F32) -> Buckets:
-    """Return empty buckets over three times the range of `values`; without width if those are all (nearly) zero."""
-    low, high = (min(max(end, -LARGEST), LARGEST) for end in (values.min(), values.max()))
+def _laid_out(low: np.float32, high: np.float32) -> Buckets:
+    """Return empty buckets over three times the range from low to high; without width if those are (nearly) zero."""
+    low, high = (min(max(end, -LARGEST), LARGEST) for end in (low, high))
     zeros = low == high == 0
     if low == high:
         high = max(high, low + np.float32(MINIMUM_WIDTH))

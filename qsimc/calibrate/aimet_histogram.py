@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from qsimc.calibrate import aimet_ranges
 from qsimc.calibrate.aimet_buckets import Buckets
 from qsimc.calibrate.aimet_search import least_error, percentile_range, unseen
-from qsimc.calibrate.arithmetic import checked
+from qsimc.calibrate.arithmetic import I64, checked
 from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.grid import Grid
 from qsimc.calibrate.levels import Levels
 from qsimc.calibrate.observer import Wants
 from qsimc.calibrate.ranges import within_stated
@@ -23,7 +24,7 @@ from qsimc.ir.quant import Calib, QuantSpec
 class AimetHistogram:
     """One C++ histogram per channel.  The first batch lays out the buckets, so the order of batches counts."""
 
-    wants: ClassVar[Wants] = Wants.VALUES
+    wants: ClassVar[Wants] = Wants.GRID
     channels: tuple[Buckets, ...]
     observed: bool = False
 
@@ -37,6 +38,22 @@ class AimetHistogram:
         batch = checked(values)
         channels = tuple(buckets.extended(row) for buckets, row in zip(self.channels, batch, strict=True))
         return replace(self, channels=channels, observed=self.observed or batch.size > 0)
+
+    def grid(self, low: float, high: float) -> Grid | None:
+        """Return the buckets of the only channel, as a batch of values from low to high finds them."""
+        (buckets,) = self.channels
+        buckets = buckets.laid_out(np.float32(low), np.float32(high))
+        return buckets.grid() if buckets.width > 0 else None
+
+    def observe_counts(self, counts: I64, low: float, high: float) -> Self:
+        """Return the histogram of the only channel with a batch of values from low to high in it, already counted."""
+        (buckets,) = self.channels
+        if low > high:  # nothing
+            return self
+        buckets = buckets.laid_out(np.float32(low), np.float32(high))
+        if buckets.width > 0:
+            buckets = buckets.averaged(counts[1:-1], int(counts.sum()))
+        return replace(self, channels=(buckets,), observed=True)
 
     def merge(self, other: Self) -> Self:
         """Return the other observer if one of them has seen nothing.

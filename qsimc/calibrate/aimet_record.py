@@ -16,6 +16,7 @@ from qsimc.calibrate.aimet_buckets import BUCKETS, Buckets
 from qsimc.calibrate.aimet_histogram import AimetHistogram
 from qsimc.calibrate.arithmetic import I64, checked
 from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.grid import Grid
 from qsimc.calibrate.observer import Wants
 from qsimc.calibrate.shard import Shard
 from qsimc.ir.quant import QuantSpec
@@ -37,7 +38,7 @@ class AimetRecord:
         counts: how many of them fell in each bucket, shape (C, BUCKETS) each.
     """
 
-    wants: ClassVar[Wants] = Wants.VALUES
+    wants: ClassVar[Wants] = Wants.GRID
     base: AimetHistogram
     shard: Shard
     tensors: int
@@ -56,24 +57,43 @@ class AimetRecord:
     def observe(self, values: NDArray[Any]) -> Self:
         """Return the record extended by one tensor of the shard's next batch, shape (C, n)."""
         batch = checked(values)
-        turn, tensor = divmod(self.turns, self.tensors)
-        turned = replace(self, turns=self.turns + 1)
-        place = self.shard.batch(turn) * self.tensors + tensor
+        turned, place = self._turned()
         if place < self.tensors or batch.size == 0:
             return turned
         channels = self.base.channels
-        late = any(
-            buckets.width == 0 and buckets.extended(row).width > 0 for buckets, row in zip(channels, batch, strict=True)
-        )
+        late = any(_late(b, row.min(), row.max()) for b, row in zip(channels, batch, strict=True))
         counts = np.zeros((len(channels), BUCKETS), np.uint32)
         for buckets, row, into in zip(channels, batch, counts, strict=True):
             if buckets.width > 0:
                 into[:] = buckets.counts(row)
+        return turned._recorded(place, batch.shape[1], counts, late)
+
+    def grid(self, low: float, high: float) -> Grid | None:
+        """Return the buckets of the only channel; None if the first batch did not lay them out."""
+        (buckets,) = self.base.channels
+        return buckets.grid() if buckets.width > 0 else None
+
+    def observe_counts(self, counts: I64, low: float, high: float) -> Self:
+        """Return the record with a tensor of one channel and values from low to high in it, already counted."""
+        turned, place = self._turned()
+        if place < self.tensors or low > high:
+            return turned
+        (buckets,) = self.base.channels
+        inside = counts[None, 1:-1].astype(np.uint32) if buckets.width > 0 else np.zeros((1, BUCKETS), np.uint32)
+        late = _late(buckets, np.float32(low), np.float32(high))
+        return turned._recorded(place, int(counts.sum()), inside, late)
+
+    def _turned(self) -> tuple[Self, int]:
+        """Return the record after its next turn, and the place in the whole stream that the turn has."""
+        turn, tensor = divmod(self.turns, self.tensors)
+        return replace(self, turns=self.turns + 1), self.shard.batch(turn) * self.tensors + tensor
+
+    def _recorded(self, place: int, size: int, counts: NDArray[np.uint32], late: bool) -> Self:
         return replace(
-            turned,
+            self,
             late=self.late or late,
             places=np.append(self.places, place),
-            sizes=np.append(self.sizes, batch.shape[1]),
+            sizes=np.append(self.sizes, size),
             counts=(*self.counts, counts),
         )
 
@@ -114,6 +134,11 @@ class AimetRecord:
         for i in order:
             buckets = buckets.averaged(self.counts[i][channel], int(self.sizes[i]))
         return buckets
+
+
+def _late(buckets: Buckets, low: np.float32, high: np.float32) -> bool:
+    """Return whether values from low to high would lay out buckets only now."""
+    return buckets.width == 0 and buckets.laid_out(low, high).width > 0
 
 
 def _same(one: AimetHistogram, other: AimetHistogram) -> bool:

@@ -6,8 +6,9 @@ Source: AIMET, `TfEnhancedEncodingAnalyzer.cpp`, `PercentileEncodingAnalyzer.cpp
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import accumulate, repeat
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ _SYMMETRIC_FRACTIONS = np.array(
 _FRACTIONS = np.arange(1, 18, dtype=np.float32) / np.float32(16)
 _OFFSETS = 20
 
+_SLACK = 1e-3
+"""More than rounding may change a sum, as a share of its terms: centres are up to 2^33 widths away from zero, where
+they are known to a 2^-20th of a width."""
+
 
 def unseen(levels: Levels) -> tuple[float, int]:
     """Return AIMET's scale and offset, on the unsigned grid, for a tensor of zeros: the range [-1, 1)."""
@@ -34,9 +39,21 @@ def unseen(levels: Levels) -> tuple[float, int]:
 
 
 def least_error(buckets: Buckets, levels: Levels) -> tuple[float, int]:
-    """Return the scale and offset, on the unsigned grid, of least cost; of equals the first."""
+    """Return the scale and offset, on the unsigned grid, of least cost; of equals the first.
+
+    AIMET computes what every candidate costs.  Most clip so much that this alone costs more than a whole better
+    candidate does, and need no look: candidates are taken from the least that they may cost upwards.
+    """
     scales, offsets = _symmetric(buckets, levels) if levels.symmetric else _asymmetric(buckets, levels)
-    best = int(np.argmin(_costs(buckets, scales, offsets, levels)))
+    grids = _Grids.of(buckets, scales, offsets, levels)
+    bounds = grids.least_costs()
+    promising = np.argsort(bounds, kind="stable")
+    costs = np.full(len(scales), np.inf)
+    for some in parts(len(scales), len(grids.used)):
+        if bounds[promising[some][0]] > costs.min():
+            break
+        costs[promising[some]] = grids.costs(promising[some])
+    best = int(np.argmin(costs))
     return float(scales[best]), int(offsets[best])
 
 
@@ -87,31 +104,80 @@ def _asymmetric(buckets: Buckets, levels: Levels) -> tuple[F32, I64]:
     return np.append(cut, widest), np.append(cut_offsets, observed).astype(np.int64)
 
 
-def _costs(buckets: Buckets, scales: F32, offsets: I64, levels: Levels) -> F64:
-    """Return the cost of k candidates, shape (k,): squared error of every bucket's centre, times its share.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grids:
+    """k candidates, and the n buckets in use that they are tried on: the others would add zeros.
 
-    Only buckets in use are visited, in order: the others would add zeros.
+    Attributes:
+        shares: shape (BUCKETS,).
+        used: shape (n,): the buckets in use, in order.
+        middles: shape (BUCKETS,): the buckets' centres.
+        width: of a bucket.
+        scales, offsets: shape (k,).
+        low_bucket, high_bucket, low_centre, high_centre: shape (k,): the buckets that hold the ends of a grid, and
+            their centres, by which clipping is judged.
     """
-    used = np.flatnonzero(buckets.shares > 0)
-    edges = buckets.edges()
-    start, width = float32(edges[0]), edges[1] - edges[0]
-    centres, shares = edges[used] + width / 2, buckets.shares[used]
 
-    offset = offsets.astype(np.float32)
-    # The unused level of a narrow range takes part: the C++ loop counts 2^bits - 1 steps regardless.
-    lowest, highest = scales * offset, scales * (offset + np.float32(2**levels.bits - 1))
-    low_bucket, high_bucket = _bucket(lowest, start, width), _bucket(highest, start, width)
-    low_centre, high_centre = _centre(low_bucket, start, width), _centre(high_bucket, start, width)
-    costs = np.empty(len(scales))
-    for some in parts(len(scales), len(used)):
-        below, above = used[:, None] < low_bucket[some], used[:, None] >= high_bucket[some]
-        rounding = _added(_rounding_errors(centres, scales[some], offset[some]), shares, ~(below | above))
+    shares: F64
+    used: NDArray[np.intp]
+    middles: F64
+    width: float
+    scales: F32
+    offsets: F32
+    low_bucket: I64
+    high_bucket: I64
+    low_centre: F64
+    high_centre: F64
+
+    @classmethod
+    def of(cls, buckets: Buckets, scales: F32, offsets: I64, levels: Levels) -> Self:
+        edges = buckets.edges()
+        start, width = float32(edges[0]), edges[1] - edges[0]
+        offset = offsets.astype(np.float32)
+        # The unused level of a narrow range takes part: the C++ loop counts 2^bits - 1 steps regardless.
+        lowest, highest = scales * offset, scales * (offset + np.float32(2**levels.bits - 1))
+        low_bucket, high_bucket = _bucket(lowest, start, width), _bucket(highest, start, width)
+        return cls(
+            shares=buckets.shares,
+            used=np.flatnonzero(buckets.shares > 0),
+            middles=edges + width / 2,
+            width=width,
+            scales=scales,
+            offsets=offset,
+            low_bucket=low_bucket,
+            high_bucket=high_bucket,
+            low_centre=_centre(low_bucket, start, width),
+            high_centre=_centre(high_bucket, start, width),
+        )
+
+    def costs(self, some: NDArray[np.intp]) -> F64:
+        """Return the cost of some candidates: squared error of every bucket's centre, times its share."""
+        centres, shares, used = self.middles[self.used], self.shares[self.used], self.used[:, None]
+        below, above = used < self.low_bucket[some], used >= self.high_bucket[some]
+        errors = _rounding_errors(centres, self.scales[some], self.offsets[some])
+        rounding = _added(errors, shares, ~(below | above))
         # Buckets are in order, so only the first few are below some candidate's range, and only the last few above.
         few, last = _marked_rows(below), _marked_rows(above)
-        clipping = _added(centres[few, None] - low_centre[some], shares[few], below[few])
-        clipping += _added(centres[last, None] - high_centre[some], shares[last], above[last])
-        costs[some] = CLIPPING_COST * clipping + rounding
-    return costs
+        clipping = _added(centres[few, None] - self.low_centre[some], shares[few], below[few])
+        clipping += _added(centres[last, None] - self.high_centre[some], shares[last], above[last])
+        return CLIPPING_COST * clipping + rounding
+
+    def least_costs(self) -> F64:
+        """Return what the candidates cost at least, shape (k,): what clipping costs, but for rounding."""
+        below = _clipping(self.shares, self.low_bucket, (self.low_centre - self.middles[self.low_bucket]) / self.width)
+        end = BUCKETS - self.high_bucket  # counted from the last bucket down, the bucket of the end is one before it
+        above = _clipping(self.shares[::-1], end, (self.middles[self.high_bucket] - self.high_centre) / self.width - 1)
+        return np.asarray(CLIPPING_COST * self.width**2 * (below + above))
+
+
+def _clipping(shares: F64, ends: I64, shifts: F64) -> F64:
+    """Return a little less than the sum of share_i (end - i + shift)^2 over the buckets before each end, shape (k,)."""
+    zeroth = np.append(0.0, np.cumsum(shares))
+    first = np.append(0.0, np.cumsum(zeroth[1:]))
+    second = np.append(0.0, np.cumsum(2 * first[1:] - zeroth[1:]))
+    signed = 2 * shifts * first[ends]
+    rest = second[ends] + shifts**2 * zeroth[ends]
+    return np.asarray(rest + signed - _SLACK * (rest + np.abs(signed)))
 
 
 def _marked_rows(marked: NDArray[np.bool_]) -> slice:

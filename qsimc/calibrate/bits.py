@@ -7,29 +7,31 @@ every histogram has the same 2^13 bins, and merging is addition of integers, hen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, I64, checked
-from qsimc.calibrate.counting import counted
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.entropy import ENTROPY_BINS, MOST_CLIPPED, least_divergence
 from qsimc.calibrate.observer import Wants
 from qsimc.calibrate.ranges import encode_range, within_stated
-from qsimc.calibrate.search import least_squares
+from qsimc.calibrate.search import Signed, least_squares
+from qsimc.calibrate.tally import BINS, MANTISSA_BITS, SHIFT, Tally
 from qsimc.ir.quant import Calib, QuantSpec
 
-MANTISSA_BITS = 4
-BINS = 2 ** (1 + 8 + MANTISSA_BITS)
+_BY_SQUARES = (Calib.SQNR, Calib.MSE)
+"""What has the highest ratio of signal to noise has the least squared error."""
+
 RELATIVE_WIDTH = 2.0**-MANTISSA_BITS
 """Greatest width of a bin, over the distance from zero of its nearer end; normal floats."""
 
-_SHIFT = 23 - MANTISSA_BITS
 _BOUND = np.float32(FLOAT_MAX)
-_INFINITE = np.array([np.inf, -np.inf], np.float32).view(np.uint32) >> _SHIFT
+_INFINITE = np.array([np.inf, -np.inf], np.float32).view(np.uint32) >> SHIFT
 _LARGEST = _INFINITE - 1
 """The bins of the infinities, and of the largest finite values: beside them, towards zero."""
 
@@ -37,21 +39,28 @@ _LARGEST = _INFINITE - 1
 def _edges() -> tuple[F64, F64]:
     """Return the lower and upper edges of every bin, shape (BINS,), by leading bits; infinity as FLOAT_MAX."""
     leading = np.arange(BINS // 2 + 1, dtype=np.uint32)
-    near = np.nan_to_num((leading << _SHIFT).view(np.float32), nan=FLOAT_MAX, posinf=FLOAT_MAX).astype(np.float64)
+    near = np.nan_to_num((leading << SHIFT).view(np.float32), nan=FLOAT_MAX, posinf=FLOAT_MAX).astype(np.float64)
     near, far = near[:-1], near[1:]
     return np.concatenate([near, -far]), np.concatenate([far, -near])
 
 
 LOWER, UPPER = _edges()
+MAGNITUDES = np.append(0.0, UPPER[: BINS // 2])
+"""The edges between the bins of one sign, shape (BINS / 2 + 1,), ascending."""
+
 _HOLDS_ZERO = np.minimum(np.abs(LOWER), np.abs(UPPER)) == 0
 """Which bins hold zero, shape (BINS,): both signs, up to 2^-130."""
 
 ASCENDING = np.concatenate([np.arange(BINS - 1, BINS // 2 - 1, -1), np.arange(BINS // 2)])
 """The bins from the most negative values to the most positive."""
 
+_RANKS = np.argsort(ASCENDING)
+"""Where each bin stands in ASCENDING."""
 
-def _write_bins(floats: NDArray[np.uint32], bins: NDArray[np.uint32]) -> None:
-    np.right_shift(floats, _SHIFT, out=bins)
+
+def _bin_of(value: float) -> int:
+    """Return the bin of a value, which may be infinite: that counts as the largest float32."""
+    return int(np.clip(np.array([value + 0.0], np.float32), -_BOUND, _BOUND).view(np.uint32)[0] >> SHIFT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +72,7 @@ class BitHistogram:
         low, high: shape (C,); +inf and -inf before the first value.
     """
 
-    wants: ClassVar[Wants] = Wants.VALUES
+    wants: ClassVar[Wants] = Wants.HISTOGRAM
     counts: I64
     low: F32
     high: F32
@@ -74,24 +83,59 @@ class BitHistogram:
         nothing = np.full(channels, np.inf, np.float32)
         return cls(np.zeros((channels, BINS), np.int64), nothing, -nothing)
 
+    @classmethod
+    def of(cls, tally: Tally, streams: slice) -> Self:
+        """Return what a tally, which is not counted on, has of the streams that are a tensor's channels.
+
+        Infinities count as the largest float32.
+        """
+        counts = tally.counts(streams)
+        if tally.infinite[streams].any():
+            counts = counts.copy()
+            counts[:, _LARGEST] += counts[:, _INFINITE]
+            counts[:, _INFINITE] = 0
+        empty, low, high = tally.empty[streams], tally.low[streams], tally.high[streams]
+        return cls(
+            counts,
+            np.where(empty, low, np.clip(low, -_BOUND, _BOUND)),
+            np.where(empty, high, np.clip(high, -_BOUND, _BOUND)),
+        )
+
     def observe(self, values: NDArray[Any]) -> Self:
         """Return the histogram extended by one batch, shape (C, n); infinities count as the largest float32."""
         batch = checked(values)
-        if batch.size == 0:
-            return self
-        counts = self.counts.copy()
-        for row, into in zip(batch, counts, strict=True):
-            into += counted(row.view(np.uint32), BINS, _write_bins)
-        counts[:, _LARGEST] += counts[:, _INFINITE]
-        counts[:, _INFINITE] = 0
-        low = np.minimum(self.low, np.clip(batch.min(axis=1), -_BOUND, _BOUND))
-        high = np.maximum(self.high, np.clip(batch.max(axis=1), -_BOUND, _BOUND))
-        return replace(self, counts=counts, low=low, high=high)
+        tally = Tally(len(batch))
+        for channel, row in enumerate(batch):
+            tally.count(channel, row)
+        return self.observe_histogram(self.of(tally, slice(None)))
+
+    def clipped(self, low: float, high: float) -> Self:
+        """Return the histogram of the values clipped to [low, high], exactly."""
+        first, last = (int(_RANKS[_bin_of(bound)]) for bound in (low, high))
+        counts = self.counts[:, ASCENDING]
+        below, above = counts[:, :first].sum(axis=1), counts[:, last + 1 :].sum(axis=1)
+        counts[:, :first] = counts[:, last + 1 :] = 0
+        counts[:, first] += below
+        counts[:, last] += above
+        empty = self.low > self.high
+        return replace(
+            self,
+            counts=counts[:, _RANKS],
+            low=np.where(empty, self.low, np.clip(self.low, low, high).astype(np.float32)),
+            high=np.where(empty, self.high, np.clip(self.high, low, high).astype(np.float32)),
+        )
+
+    def observe_histogram(self, histogram: BitHistogram) -> Self:
+        """Return the histogram extended by what was counted elsewhere."""
+        # Most streams come in one histogram.  Adding it to nothing would fill the pages of empty bins with zeros.
+        if (self.low > self.high).all():
+            return replace(self, counts=histogram.counts, low=histogram.low, high=histogram.high)
+        low, high = np.minimum(self.low, histogram.low), np.maximum(self.high, histogram.high)
+        return replace(self, counts=self.counts + histogram.counts, low=low, high=high)
 
     def merge(self, other: Self) -> Self:
         """Return the histogram of both streams."""
-        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
-        return replace(self, counts=self.counts + other.counts, low=low, high=high)
+        return self.observe_histogram(other)
 
     def encoding(self, spec: QuantSpec, axis: int | None = None) -> Encoding:
         """Return the encoding that `spec.calib` finds, under `onnx` numerics.
@@ -99,14 +143,7 @@ class BitHistogram:
         Raises:
             ValueError: nothing was observed.
         """
-
-        def searched() -> Encoding:
-            if (self.low > self.high).any():
-                raise ValueError("no values were observed")
-            ranges = np.array([self._range(channel, spec) for channel in range(len(self.low))])
-            return encode_range(ranges[:, 0], ranges[:, 1], spec, "onnx", axis)
-
-        return within_stated(spec, "onnx", axis, len(self.low), searched)
+        return encodings([(self, spec, axis)])[0]
 
     def occupied(self, channel: int) -> tuple[F64, F64, F64]:
         """Return lower edges, upper edges and counts of the bins in use, ascending, cut to the exact range."""
@@ -130,14 +167,21 @@ class BitHistogram:
         edges, ranks = self._distribution(channel)
         return np.asarray(np.interp(shares * ranks[-1], ranks, edges))
 
+    def _signed(self) -> Signed:
+        low, high = self.low.astype(np.float64), self.high.astype(np.float64)
+        return Signed(self.counts.reshape(len(low), 2, -1), low, high)
+
+    def _ranges(self, spec: QuantSpec) -> tuple[F64, F64]:
+        """Return the range of each channel, shape (C,), by a calibration that looks at one after the other."""
+        ranges = np.array([self._range(channel, spec) for channel in range(len(self.low))])
+        return ranges[:, 0], ranges[:, 1]
+
     def _range(self, channel: int, spec: QuantSpec) -> tuple[float, float]:
         low, high = float(self.low[channel]), float(self.high[channel])
         if spec.calib == Calib.PERCENTILE:
             share = (100.0 if spec.percentile is None else spec.percentile) / 100
             tails = self.quantiles(channel, np.array([1 - share, share]))
             return float(tails.min()), float(tails.max())
-        if spec.calib in (Calib.SQNR, Calib.MSE):
-            return least_squares(*self.points(channel), low, high, spec)
         if spec.calib == Calib.ENTROPY:
             return self._least_divergence(channel, spec)
         return low, high
@@ -176,3 +220,28 @@ class BitHistogram:
         lower, upper, counts = self.occupied(channel)
         after = np.cumsum(counts)
         return np.stack([lower, upper], axis=1).ravel(), np.stack([after - counts, after], axis=1).ravel()
+
+
+def encodings(asked: Sequence[tuple[BitHistogram, QuantSpec, int | None]]) -> list[Encoding]:
+    """Return the encodings that histograms have for the spec and channel axis beside each, as `encoding` does.
+
+    Searching for all at once is faster, and finds the same.
+
+    Raises:
+        ValueError: nothing was observed.
+    """
+    searched = [(histogram, spec) for histogram, spec, _ in asked if spec.range is None or None in spec.range]
+    if any((histogram.low > histogram.high).any() for histogram, _ in searched):
+        raise ValueError("no values were observed")
+    by_squares = [(histogram._signed(), spec) for histogram, spec in searched if spec.calib in _BY_SQUARES]
+    found = iter(least_squares(by_squares, MAGNITUDES))
+
+    def encoded(histogram: BitHistogram, spec: QuantSpec, axis: int | None) -> Encoding:
+        low, high = next(found) if spec.calib in _BY_SQUARES else histogram._ranges(spec)
+        return encode_range(low, high, spec, "onnx", axis)
+
+    # What is asked for here, and in this order, are the ranges of `searched`: the others are stated in full.
+    return [
+        within_stated(spec, "onnx", axis, len(histogram.low), partial(encoded, histogram, spec, axis))
+        for histogram, spec, axis in asked
+    ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsimc.calibrate.arithmetic import F32, checked
+from qsimc.calibrate.bits import BitHistogram
 from qsimc.calibrate.encoding import Encoding, Numerics
 from qsimc.calibrate.observer import Wants
 from qsimc.calibrate.ranges import encode_range, within_stated
@@ -23,7 +24,7 @@ class MinMax:
         low, high: shape (C,); +inf and -inf before the first value.
     """
 
-    wants: ClassVar[Wants] = Wants.RANGE
+    wants: ClassVar[Wants] = Wants.HISTOGRAM
     low: F32
     high: F32
     numerics: Numerics = "onnx"
@@ -40,6 +41,10 @@ class MinMax:
         low = np.minimum(self.low, batch.min(axis=1, initial=np.inf))
         high = np.maximum(self.high, batch.max(axis=1, initial=-np.inf))
         return replace(self, low=low, high=high)
+
+    def observe_histogram(self, histogram: BitHistogram) -> Self:
+        """Return the range extended by that of what was counted elsewhere."""
+        return replace(self, low=np.minimum(self.low, histogram.low), high=np.maximum(self.high, histogram.high))
 
     def merge(self, other: Self) -> Self:
         """Return the range of both streams."""

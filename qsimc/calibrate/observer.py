@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from numpy.typing import NDArray
 
+from qsimc.calibrate.arithmetic import I64
 from qsimc.calibrate.encoding import Encoding
 from qsimc.ir.quant import QuantSpec
 
+if TYPE_CHECKING:
+    from qsimc.calibrate.bits import BitHistogram
+    from qsimc.calibrate.grid import Grid
+
 
 class Wants(StrEnum):
-    """How much of each batch an observer must see; the less, the cheaper calibration is.
+    """What an observer must see of each batch; the less, the cheaper calibration is.
 
-    RANGE: the smallest and the largest value per channel (a backend may compute them in the graph).
-    SAMPLE: at most 4096 values, evenly strided over the batch.  VALUES: all of them.
+    HISTOGRAM: counts by leading bits and the exact range, of all batches together (`HistogramObserver`).
+    GRID: counts on a grid of the observer's own, batch by batch in order (`GridObserver`).
+    VALUES: all values, batch by batch in order.
     """
 
-    RANGE = "range"
-    SAMPLE = "sample"
+    HISTOGRAM = "histogram"
+    GRID = "grid"
     VALUES = "values"
 
 
@@ -43,4 +49,28 @@ class Observer(Protocol):
 
     def encoding(self, spec: QuantSpec, axis: int | None = None) -> Encoding:
         """Return the encoding of everything observed, for a complete spec."""
+        ...
+
+
+class HistogramObserver(Observer, Protocol):
+    """A statistic that a histogram of the stream gives as well as the stream itself."""
+
+    def observe_histogram(self, histogram: BitHistogram) -> Self:
+        """Return the statistic extended by what was counted elsewhere, per channel."""
+        ...
+
+
+class GridObserver(Observer, Protocol):
+    """A statistic of what each batch has in the cells of a grid."""
+
+    def grid(self, low: float, high: float) -> Grid | None:
+        """Return the grid for a batch of values from low to high; None as long as nothing has laid it out."""
+        ...
+
+    def observe_counts(self, counts: I64, low: float, high: float) -> Self:
+        """Return the statistic extended by one batch of values from low to high.
+
+        Args:
+            counts: how many fell in each cell of `grid(low, high)`, shape (CELLS,); without grid, of anything.
+        """
         ...

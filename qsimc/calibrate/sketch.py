@@ -1,4 +1,4 @@
-"""A sample of a tensor, kept for the report: how well an encoding fits it, and its shape."""
+"""The values of a tensor, kept for the report: how well an encoding fits them, and their shape."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from qsimc.ir.quant import QuantSpec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sketch:
-    """A float-bit histogram of sampled values; it estimates, it does not calibrate."""
+    """A float-bit histogram that estimates; it does not calibrate."""
 
-    wants: ClassVar[Wants] = Wants.SAMPLE
+    wants: ClassVar[Wants] = Wants.HISTOGRAM
     histogram: BitHistogram
 
     @classmethod
@@ -29,24 +29,28 @@ class Sketch:
 
     @property
     def low(self) -> float:
-        """Smallest sampled value; +inf before the first."""
+        """Smallest value; +inf before the first."""
         return float(self.histogram.low.min())
 
     @property
     def high(self) -> float:
-        """Largest sampled value; -inf before the first."""
+        """Largest value; -inf before the first."""
         return float(self.histogram.high.max())
 
     def observe(self, values: NDArray[Any]) -> Self:
         """Return the sketch extended by one batch, shape (C, n)."""
         return replace(self, histogram=self.histogram.observe(values))
 
+    def observe_histogram(self, histogram: BitHistogram) -> Self:
+        """Return the sketch extended by what was counted elsewhere."""
+        return replace(self, histogram=self.histogram.observe_histogram(histogram))
+
     def merge(self, other: Self) -> Self:
         """Return the sketch of both streams; exact."""
         return replace(self, histogram=self.histogram.merge(other.histogram))
 
     def encoding(self, spec: QuantSpec, axis: int | None = None) -> Encoding:
-        """Return the encoding that the sample gives, under `onnx` numerics."""
+        """Return the encoding that the histogram gives, under `onnx` numerics."""
         return self.histogram.encoding(spec, axis)
 
     def sqnr(self, encoding: Encoding) -> float:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsimc import native
 from qsimc.backend import Backend, Batch, Model
 from qsimc.calibrate.accumulator import Raised, raise_weight_scales
 from qsimc.calibrate.encoding import Encoding, Numerics
+from qsimc.calibrate.jointly import encode_all
 from qsimc.calibrate.observed import Observed
 from qsimc.calibrate.observer import Observer
 from qsimc.calibrate.observers import AVAILABLE, channels_first, observer_for
@@ -106,7 +108,7 @@ def observe_constants(model: Model, plan: Plan) -> Constants:
             continue
         observers[owner] = _constants_observed(model, members, unobserved(plan, owner))
         if all(is_constant(t) for t in members):
-            encodings[owner] = _encode(plan, owner, observers[owner])
+            encodings |= _encoded(plan, {owner: observers[owner]})
     return Constants(groups=groups, observers=observers, encodings=encodings)
 
 
@@ -142,9 +144,7 @@ def observe(
 def encode(model: Model, plan: Plan, constants: Constants, observed: Observed) -> Calibration:
     """Return the encodings of what was observed."""
     groups = constants.groups
-    encodings = dict(constants.encodings)
-    for owner, observer in observed.observers.items():
-        encodings[owner] = _encode(plan, owner, observer)
+    encodings = {**constants.encodings, **_encoded(plan, observed.observers)}
     infinite = [owner for owner in constants.live if owner not in observed.observers]
     by_tensor = {t.tensor: encodings[owner] for owner, t in _members(groups) if owner in encodings}
     raised: tuple[Raised, ...] = ()
@@ -156,6 +156,7 @@ def encode(model: Model, plan: Plan, constants: Constants, observed: Observed) -
         sketches={t: s for t, s in observed.sketches.items() if t in by_tensor and isinstance(s, Sketch)},
         plan=left_float(plan, infinite),
         findings=(
+            *_slow_path(),
             *(infinite_tensor(model, owner) for owner in infinite),
             *(_weight_scale_raised(model, change) for change in raised),
         ),
@@ -214,15 +215,33 @@ def _constants_observed(model: Model, members: Iterable[TensorPlan], observer: O
     return observer
 
 
-def _encode(plan: Plan, owner: str, observer: Observer) -> Encoding:
-    t = plan[owner]
-    numerics = numerics_of(plan, t.spec)
-    if t.spec.range is not None and None not in t.spec.range:
-        found = fixed_range(t.spec, numerics, t.axis)
-    else:
-        found = observer.encoding(t.spec, t.axis)
+def _encoded(plan: Plan, observers: Mapping[str, Observer]) -> dict[str, Encoding]:
+    """Return the encodings of quantizers by their owners."""
+    found: dict[str, Encoding] = {}
+    searched: list[str] = []
+    for owner in observers:
+        spec = plan[owner].spec
+        if spec.range is not None and None not in spec.range:
+            found[owner] = fixed_range(spec, numerics_of(plan, spec), plan[owner].axis)
+        else:
+            searched.append(owner)
+    asked = [(observers[owner], plan[owner].spec, plan[owner].axis) for owner in searched]
+    found.update(zip(searched, encode_all(asked), strict=True))
     # The range follows the vendor's rules; the arithmetic is the runtime's, unless the vendor's is asked for.
-    return replace(found, numerics=numerics if plan.mode is Mode.VENDOR else "onnx")
+    vendor = plan.mode is Mode.VENDOR
+    return {o: replace(e, numerics=numerics_of(plan, plan[o].spec) if vendor else "onnx") for o, e in found.items()}
+
+
+def _slow_path() -> Iterator[Diagnostic]:
+    """Yield Q0623 if the kernels should be there and are not."""
+    if native.wanted() and native.kernels() is None:
+        yield Diagnostic(
+            code="Q0623",
+            name="kernels-not-installed",
+            severity=Severity.INFO,
+            message="calibration counts with NumPy, which takes longer: the kernels are not installed",
+            helps=("install a C compiler, and then qsimc again",),
+        )
 
 
 def left_float(plan: Plan, infinite: Sequence[str]) -> Plan:

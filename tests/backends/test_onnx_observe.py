@@ -17,32 +17,56 @@ from onnx.helper import make_node
 from qsimc_onnx import BACKEND
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
-from qsimc_onnx.probes import SAMPLE, sample_step
 from qsimc_onnx.session import run
 
+from qsimc import native
+from qsimc.calibrate.bits import BitHistogram
 from qsimc.calibrate.encoding import Encoding
+from qsimc.calibrate.grid import CELLS, Grid
 from qsimc.calibrate.minmax import MinMax
 from qsimc.calibrate.observer import Observer, Wants
+from qsimc.calibrate.tally import BINS, SHIFT
 from qsimc.diagnostics import InputError
 from qsimc.ir.quant import QuantSpec
 from tests.backends.onnx_models import INT8, data, encoding, model_of, opened, plan_of, small_net, value
 
+CELLS_OF_ONE = Grid(np.float32(1), -CELLS // 2, 0, CELLS - 1)
+
 
 @dataclass(frozen=True)
 class Recorder:
-    """Keeps everything it is shown."""
+    """Keeps everything it is shown: values, histograms, or counts on a grid that has a cell for each integer."""
 
     wants: Wants
-    seen: tuple[NDArray[Any], ...] = ()
+    seen: tuple[Any, ...] = ()
 
     def observe(self, values: NDArray[Any]) -> Self:
         return replace(self, seen=(*self.seen, values.copy()))
+
+    def observe_histogram(self, histogram: BitHistogram) -> Self:
+        return replace(self, seen=(*self.seen, histogram))
+
+    def grid(self, low: float, high: float) -> Grid | None:
+        return CELLS_OF_ONE if self.seen or (low, high) != (0, 0) else None
+
+    def observe_counts(self, counts: NDArray[Any], low: float, high: float) -> Self:
+        return replace(self, seen=(*self.seen, (counts.copy(), low, high)))
 
     def merge(self, other: Self) -> Self:
         raise NotImplementedError
 
     def encoding(self, spec: QuantSpec, axis: int | None = None) -> Encoding:
         raise NotImplementedError
+
+
+@pytest.fixture(autouse=True, params=["native", "numpy"])
+def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Count by the kernels, which the wheel builds wherever there is a compiler, and by NumPy."""
+    if request.param == "numpy":
+        monkeypatch.setattr(native, "kernels", lambda: None)
+    elif native.kernels() is None:
+        pytest.skip("the kernels are not built here")  # test_native.py fails if they should be
+    return str(request.param)
 
 
 def recorders(tensors: Sequence[str], *wants: Wants) -> dict[str, list[Any]]:
@@ -79,10 +103,86 @@ def test_every_activation_is_seen_even_those_that_would_be_fused(opset: int, tmp
     batch = {"x": data((2, 3, 4, 4))}
     found = observed(model, recorders(INNER, *Wants), [batch])
     for tensor, values in truth(model, batch, INNER).items():
-        low_high, sample, everything = (recorder.seen[0] for recorder in found[tensor])
-        np.testing.assert_allclose([[low_high.min(), low_high.max()]], [[values.min(), values.max()]], atol=1e-5)
+        histogram, (counts, low, high), everything = (recorder.seen[0] for recorder in found[tensor])
+        ends = [values.min(), values.max()]
+        np.testing.assert_allclose([histogram.low[0], histogram.high[0]], ends, atol=1e-5)
+        np.testing.assert_allclose([low, high], ends, atol=1e-5)
+        assert counts.sum() == histogram.counts.sum() == values.size
         np.testing.assert_allclose(everything, values.reshape(1, -1), atol=1e-5)
-        np.testing.assert_allclose(np.sort(sample), np.sort(values.reshape(1, -1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 7, 2047, 2048, 2049, 65_535, 65_536, 1_000_003])
+def test_counts_are_those_of_the_values(size: int, tmp_path: Path) -> None:
+    """In one part and in many, and in whole blocks and not."""
+    proto = model_of([make_node("Neg", ["x"], ["y"])], [value("x", ["n"])], [value("y", ["n"])])
+    batches = [{"x": data((size,), seed) * 100} for seed in range(2)]
+    found = observed(opened(proto, tmp_path), recorders(["y"], Wants.HISTOGRAM, Wants.GRID), batches)
+    histogram, grid = found["y"]
+    everything = np.concatenate([-batch["x"] for batch in batches])
+    expected = np.bincount(everything.view(np.uint32) >> SHIFT, minlength=BINS)
+    np.testing.assert_array_equal(histogram.seen[0].counts[0], expected)
+    assert len(histogram.seen) == 1
+    for batch, (counts, low, high) in zip(batches, grid.seen, strict=True):
+        cells = np.clip(np.floor(-batch["x"]) + CELLS // 2, 0, CELLS - 1).astype(int)
+        np.testing.assert_array_equal(counts, np.bincount(cells, minlength=CELLS))
+        assert (low, high) == (-batch["x"].max(), -batch["x"].min())
+
+
+def test_a_grid_is_laid_out_by_the_first_batch_that_asks_for_one(tmp_path: Path) -> None:
+    """And the batch is counted on it, but no other statistic counts it twice."""
+    proto = model_of([make_node("Neg", ["x"], ["y"])], [value("x", ["n"])], [value("y", ["n"])])
+    batches = [{"x": np.full(5, number, np.float32)} for number in (0, 3, 0)]
+    found = observed(opened(proto, tmp_path), recorders(["y"], Wants.HISTOGRAM, Wants.GRID), batches)
+    histogram, grid = found["y"]
+    assert histogram.seen[0].counts.sum() == 15
+    assert [(int(counts.argmax()), int(counts.sum())) for counts, *_ in grid.seen] == [
+        (0, 0),
+        (CELLS // 2 - 3, 5),
+        (CELLS // 2, 5),
+    ]
+
+
+def test_streams_of_one_observer_are_counted_on_one_grid(tmp_path: Path) -> None:
+    """The grid of what comes first; zeros before it are not counted, as if one came after the other."""
+
+    class Once(Recorder):
+        def grid(self, low: float, high: float) -> Grid | None:
+            laid_out = [low for _, low, high in self.seen if low != high]
+            low = laid_out[0] if laid_out else low
+            return replace(CELLS_OF_ONE, before=int(low)) if laid_out or low != high else None
+
+    nodes = [make_node("Add", ["x", name], [f"y{name}"]) for name in ("zero", "two", "nine")]
+    constants = {name: np.array(number, np.float32) for name, number in (("zero", 0), ("two", 2), ("nine", 9))}
+    proto = model_of(nodes, [value("x", ["n"])], [value(f"y{name}", ["n"]) for name in constants], constants)
+    shares = {"ytwo": "yzero", "ynine": "yzero"}
+    batch = {"x": np.arange(4, dtype=np.float32)}
+    found = observed(opened(proto, tmp_path), {"yzero": [Once(Wants.GRID)]}, [batch], shares=shares)
+    first = [int(np.flatnonzero(counts)[0]) for counts, *_ in found["yzero"][0].seen]
+    assert first == [0, 2, 9]
+
+
+@pytest.mark.parametrize("opset", [6, 13])
+def test_what_is_clipped_or_moved_has_the_histogram_of_its_values(opset: int, tmp_path: Path) -> None:
+    constants = {"low": np.array(-0.3, np.float32), "high": np.array(0.7, np.float32), "flat": np.array([-1])}
+    clip = (
+        make_node("Clip", ["x"], ["c"], min=-0.3, max=0.7)
+        if opset == 6
+        else make_node("Clip", ["x", "low", "high"], ["c"])
+    )
+    nodes = [clip, make_node("Relu", ["c"], ["r"]), make_node("Reshape", ["r", "flat"], ["y"])]
+    proto = model_of(nodes, [value("x", ["n", 9])], [value("y", ["m"])], constants, opset)
+    batches = [{"x": data((40, 9), seed)} for seed in range(3)]
+    tensors = ["x", "c", "r", "y"]
+    alike = observed(opened(proto, tmp_path), recorders(tensors, Wants.HISTOGRAM), batches)
+    counted = observed(opened(proto, tmp_path, "b.onnx"), recorders(tensors, Wants.HISTOGRAM, Wants.VALUES), batches)
+    grids = observed(opened(proto, tmp_path, "c.onnx"), recorders(tensors, Wants.HISTOGRAM, Wants.GRID), batches)
+    for tensor in tensors:
+        expected, values = counted[tensor]
+        for given in (alike[tensor][0].seen[0], grids[tensor][0].seen[0]):
+            np.testing.assert_array_equal(given.counts, expected.seen[0].counts)
+            assert (given.low, given.high) == (expected.seen[0].low, expected.seen[0].high)
+        for (counts, low, high), batch in zip(grids[tensor][1].seen, values.seen, strict=True):
+            assert (counts.sum(), low, high) == (batch.size, batch.min(), batch.max())
 
 
 @pytest.mark.parametrize("opset", [9, 17, 21])
@@ -109,22 +209,6 @@ def test_ranges_are_exact_in_every_layout(channels: int, opset: int, tmp_path: P
     for tensor, values in truth(model, batch, tensors).items():
         observer = found[tensor][0]
         np.testing.assert_allclose([observer.low[0], observer.high[0]], [values.min(), values.max()], rtol=1e-5)
-
-
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 8192, 8193, 12288, 12289, 10**6])
-def test_samples_are_small_and_evenly_strided(size: int) -> None:
-    step = sample_step(size)
-    assert step % 2 == 1
-    assert len(range(0, size, step)) <= SAMPLE
-    assert 3 * len(range(0, size, step)) >= min(size, SAMPLE)
-
-
-@pytest.mark.parametrize("opset", [9, 17])
-def test_large_tensors_are_sampled_in_the_graph(opset: int, tmp_path: Path) -> None:
-    proto = model_of([make_node("Neg", ["x"], ["y"])], [value("x", ["n"])], [value("y", ["n"])], opset=opset)
-    x = data((100_003,))
-    found = observed(opened(proto, tmp_path), recorders(["y"], Wants.SAMPLE), [{"x": x}])
-    np.testing.assert_array_equal(found["y"][0].seen[0], -x[None, :: sample_step(len(x))])
 
 
 def test_params_are_quantized_and_activations_are_not(tmp_path: Path) -> None:
@@ -169,10 +253,14 @@ def test_scalars_and_empty_tensors_are_observed(tmp_path: Path) -> None:
     batches = [{"x": data((5,)), "e": np.zeros((0, 3), np.float32)}, {"x": data((5,)), "e": data((2, 3))}]
     tensors = ("top", "none", "e")
     found = observed(model, recorders(tensors, *Wants), batches)
-    assert found["top"][0].seen[0].max() == batches[0]["x"].max()
+    histogram, _, values = found["top"]
+    assert histogram.seen[0].high[0] == max(batch["x"].max() for batch in batches)
+    assert values.seen[0].max() == batches[0]["x"].max()
     for tensor in ("none", "e"):
-        assert [recorder.seen[0].size for recorder in found[tensor]] == [0, 0, 0]
-        assert [recorder.seen[1].size for recorder in found[tensor]][1:] == [6, 6]
+        histogram, grid, values = found[tensor]
+        assert [shown.size for shown in values.seen] == [0, 6]
+        assert [int(counts.sum()) for counts, *_ in grid.seen] == [0, 6]
+        assert histogram.seen[0].counts.sum() == 6
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
@@ -181,9 +269,11 @@ def test_other_float_types_are_observed_as_float32(dtype: type, tmp_path: Path) 
     proto = model_of([make_node("Neg", ["x"], ["y"])], [value("x", [4], kind)], [value("y", [4], kind)])
     x: NDArray[Any] = data((4,)).astype(dtype)
     found = observed(opened(proto, tmp_path), recorders(["x", "y"], *Wants), [{"x": x}])
-    for recorder in (*found["x"], *found["y"]):
-        assert recorder.seen[0].dtype == np.float32
-    np.testing.assert_array_equal(found["y"][2].seen[0], -x.astype(np.float32)[None])
+    histogram, (counts, low, high), everything = (recorder.seen[0] for recorder in found["y"])
+    assert everything.dtype == np.float32
+    np.testing.assert_array_equal(everything, -x.astype(np.float32)[None])
+    assert (low, high) == (histogram.low[0], histogram.high[0]) == (everything.min(), everything.max())
+    assert counts.sum() == histogram.counts.sum() == 4
 
 
 def spoilt(bad: float, position: int, folder: Path) -> OnnxModel:
@@ -214,12 +304,12 @@ def test_a_tensor_with_infinity_is_missing_from_what_is_found(
     model = spoilt(bad, position, tmp_path)
     found = observed(model, recorders(["a", "b", "y"], wanted), [{"x": data((2, 50))}] * 2)
     assert set(found) == {"a"}
-    assert len(found["a"][0].seen) == 2
+    assert len(found["a"][0].seen) == (1 if wanted is Wants.HISTOGRAM else 2)
 
 
 def test_who_shares_a_quantizer_with_infinity_loses_it_too(tmp_path: Path) -> None:
     model = spoilt(-np.inf, 3, tmp_path)
-    found = observed(model, recorders(["a"], Wants.RANGE), [{"x": data((2, 50))}], shares={"b": "a"})
+    found = observed(model, recorders(["a"], Wants.HISTOGRAM), [{"x": data((2, 50))}], shares={"b": "a"})
     assert not found
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from qsimc.calibrate.bits import RELATIVE_WIDTH, BitHistogram
 from qsimc.calibrate.encoding import VITIS, Encoding, Numerics
+from qsimc.calibrate.grid import CELLS
 from qsimc.calibrate.minmax import MinMax
-from qsimc.calibrate.observer import Observer
+from qsimc.calibrate.observer import Wants
 from qsimc.calibrate.observers import AVAILABLE, channels_first, encode, observer_for
 from qsimc.calibrate.ranges import encode_range
 from qsimc.calibrate.sketch import Sketch
@@ -257,10 +258,25 @@ def test_a_missing_channel_axis_is_named() -> None:
         channels_first(np.zeros((2, 3)), 2)
 
 
-def test_observers_satisfy_the_protocol() -> None:
-    for numerics, calib in EVERY:
-        observer: Observer = observer_for(QuantSpec(calib=calib), numerics)
-        assert observer.wants in ("range", "values")
+@pytest.mark.parametrize(("numerics", "calib"), EVERY)
+def test_what_observers_want_serves_as_well_as_the_values(numerics: Numerics, calib: Calib) -> None:
+    spec = QuantSpec(calib=calib, bits=8, symmetric=False, percentile=99.9)
+    by_values: Any = observer_for(spec, numerics)
+    by_wish: Any = observer_for(spec, numerics)
+    for number, values in enumerate(DATA.values()):
+        batch = np.roll(values, number).astype(np.float32).reshape(1, -1)
+        by_values = by_values.observe(batch)
+        if by_wish.wants is Wants.HISTOGRAM:
+            by_wish = by_wish.observe_histogram(BitHistogram.empty().observe(batch))
+        elif by_wish.wants is Wants.GRID:
+            low, high = float(batch.min()), float(batch.max())
+            grid = by_wish.grid(low, high)
+            counts = grid.counts(batch[0]) if grid is not None else np.zeros(CELLS, np.int64)
+            by_wish = by_wish.observe_counts(counts, low, high)
+        else:
+            by_wish = by_wish.observe(batch)
+    one, other = (observer.encoding(spec) for observer in (by_values, by_wish))
+    assert (one.scale, one.zero_point) == (other.scale, other.zero_point)
 
 
 @pytest.mark.parametrize(("numerics", "calib"), EVERY)

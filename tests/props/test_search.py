@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,32 +12,16 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from qsimc.calibrate.aimet_buckets import BUCKETS, LARGEST, Buckets
-from qsimc.calibrate.aimet_search import _added
+from qsimc.calibrate.aimet_search import _added, _asymmetric, _Grids, _symmetric, least_error
 from qsimc.calibrate.arithmetic import round_half_away
 from qsimc.calibrate.counting import BLOCK, counted
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.entropy import ENTROPY_BINS, MOST_CLIPPED, least_divergence
+from qsimc.calibrate.levels import Levels
 from qsimc.calibrate.observers import encode
 from qsimc.calibrate.ranges import encode_range
 from qsimc.ir.quant import Calib, QuantSpec, ScaleKind
-
-Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
-
-SMOOTH: dict[str, Draw] = {
-    "normal": lambda rng, n: rng.normal(size=n),
-    "uniform": lambda rng, n: rng.uniform(-1, 1, n),
-    "laplace": lambda rng, n: rng.laplace(size=n),
-    "relu": lambda rng, n: np.maximum(rng.normal(size=n), 0),
-    "lopsided": lambda rng, n: rng.exponential(size=n) - 0.3,
-}
-ROUGH: dict[str, Draw] = {
-    "heavy-tailed": lambda rng, n: rng.standard_t(2, size=n),
-    "softmax": lambda rng, n: rng.exponential(size=n) ** 6 * 1e-5,
-    "mostly zeros": lambda rng, n: np.where(rng.random(n) < 0.98, 0, rng.normal(size=n)),
-    "two values": lambda rng, n: np.where(rng.random(n) < 0.5, -1e4, 1.0),
-    "outlier": lambda rng, n: np.append(rng.normal(size=n - 1), -1e5),
-}
-ANY = SMOOTH | ROUGH
+from tests.props.draws import ANY, SMOOTH, Draw
 
 
 def entropy(values: NDArray[Any], spec: QuantSpec) -> Encoding:
@@ -177,6 +160,35 @@ def test_no_threshold_has_a_smaller_divergence_than_the_one_found(
     found_low, found_high = least_divergence(counts, low, high, 0.3, spec)
     tried = [divergence(high * share) for share in np.geomspace(1, 0.3 / high, 128)]
     assert divergence(max(-found_low, found_high)) <= min(tried) + 1e-9
+
+
+def buckets_in_use(draw: Draw, seed: int, unit: float, shift: float) -> Buckets:
+    rng = np.random.default_rng(seed)
+    values = (draw(rng, 300) * unit + shift).astype(np.float32)
+    return Buckets.empty().extended(values).extended((values * 0.7).astype(np.float32))
+
+
+@given(
+    name=st.sampled_from(sorted(ANY)),
+    seed=st.integers(0, 2**32 - 1),
+    unit=st.sampled_from([1e-20, 1e-3, 1.0, 1e20]),
+    shift=st.sampled_from([0.0, 1.0, -50.0, 1e4, 1e7]),
+    bits=st.sampled_from([2, 4, 8, 16]),
+    kind=st.sampled_from(["asymmetric", "symmetric", "narrow", "unsigned"]),
+)
+def test_aimets_candidates_cost_no_less_than_their_bound_and_the_first_of_the_best_is_found(
+    name: str, seed: int, unit: float, shift: float, bits: int, kind: str
+) -> None:
+    buckets = buckets_in_use(ANY[name], seed, unit, shift * unit)
+    if buckets.width == 0:
+        return
+    levels = Levels(bits, symmetric=kind != "asymmetric", narrow=kind == "narrow", unsigned=kind == "unsigned")
+    scales, offsets = (_symmetric if levels.symmetric else _asymmetric)(buckets, levels)
+    grids = _Grids.of(buckets, scales, offsets, levels)
+    costs = grids.costs(np.arange(len(scales)))
+    assert np.all(grids.least_costs() <= costs)
+    best = int(np.argmin(costs))
+    assert least_error(buckets, levels) == (float(scales[best]), int(offsets[best]))
 
 
 @given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=70), elements=st.floats(0, 1)))

@@ -371,17 +371,22 @@ def test_bad_input_is_one_error_and_leaves_nothing(
 def test_an_interrupt_says_where_it_stood_and_leaves_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qsimc.calibrate.minmax import MinMax
+    from qsimc.calibrate.feeds import Feeds
 
     calls = iter(range(100))
-    observe = MinMax.observe
 
-    def interrupted(self: MinMax, values: Any) -> MinMax:
-        if next(calls) == 40:
-            raise KeyboardInterrupt
-        return observe(self, values)
+    def interrupting(step: str) -> Callable[..., None]:
+        whole: Callable[..., None] = getattr(Feeds, step)
 
-    monkeypatch.setattr(MinMax, "observe", interrupted)
+        def interrupted(*arguments: Any) -> None:
+            if next(calls) == 4:
+                raise KeyboardInterrupt
+            whole(*arguments)
+
+        return interrupted
+
+    for step in ("take", "show"):
+        monkeypatch.setattr(Feeds, step, interrupting(step))
     arguments = ["quantize", CONFIG, "--model", MODEL, "--data", DATA, "--out", tmp_path / "out", "--batch-size", "8"]
     status, _, err = run(*arguments)
     assert status == 130

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -39,7 +41,25 @@ def test_every_file_is_in_the_wheel(wheel: zipfile.ZipFile, folder: str) -> None
 def test_nothing_else_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"qsimc", "qsimc_onnx", "qsimc_torch"}
-    assert not [name for name in wheel.namelist() if name.endswith((".pyc", ".so", ".pkl"))]
+    binaries = [name for name in wheel.namelist() if name.endswith((".pyc", ".so", ".so.1", ".pkl"))]
+    assert binaries == ["qsimc/native/libkernels.so.1"]
+    assert wheel.filename is not None
+    assert "-py3-none-" in wheel.filename  # for any Python, and with the kernels for one platform
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_wheel_is_pure(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "tests"))
+    (checkout / "qsimc/native/libkernels.so.1").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=checkout, env={**os.environ, "CC": "no-such-compiler"}, capture_output=True, text=True, check=True
+    )
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(built).namelist() if ".so" in name]
+    assert "built without kernels" in done.stdout + done.stderr
 
 
 @pytest.mark.slow

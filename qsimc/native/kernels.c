@@ -1,0 +1,467 @@
+/* The loops over tensors that calibration spends its time in, and two onnxruntime operators around them.
+ *
+ * Each has a twin in NumPy that gives the same numbers (qsimc/calibrate/tally.py); this file is optional.
+ *
+ * A tally is a row of int64.  Its first two entries are the smallest and the largest value seen, as ordered bits: the
+ * bits of a float32 as an integer, with the magnitude bits of negative values inverted, so that the order of the
+ * integers is that of the values.  NaN lies beyond the infinity of its sign and so cannot hide.
+ *
+ *     bits row:    low, high, counts[BIT_BINS]          bin = sign, exponent and first 4 bits of the mantissa
+ *     grid row:    low, high, reciprocal, before, lowest, highest, counts[CELLS]
+ *                                                       bin = clip(floor(x * reciprocal) - before, lowest, highest)
+ *
+ * `reciprocal` is the bits of a float32.  A grid row with lowest > highest has no grid yet and counts nothing.
+ */
+#define _DEFAULT_SOURCE /* madvise */
+
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* One binary for all processors: the loader picks the widest clone that this one has. */
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(QSIMC_ONE_CLONE)
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CLONES
+#endif
+
+enum {
+    MANTISSA_BITS = 4,
+    SHIFT = 23 - MANTISSA_BITS,
+    BIT_BINS = 1 << (32 - SHIFT),
+    CELLS = 1538,
+    LOW = 0,
+    HIGH = 1,
+    BIT_COUNTS = 2,
+    RECIPROCAL = 2,
+    BEFORE,
+    LOWEST,
+    HIGHEST,
+    GRID_COUNTS,
+    BITS_ROW = BIT_COUNTS + BIT_BINS,
+    GRID_ROW = GRID_COUNTS + CELLS,
+};
+
+/* A function that the compiler must not look through: what it is given stays an argument. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define APART __attribute__((noipa))
+#else
+#define APART __attribute__((noinline))
+#endif
+
+/* Neighbours often fall in one bin, zeros above all, and an increment waits for the one before it in the same place.
+ * So values take turns between copies of the table; with eight of them the count is as fast as memory takes writes. */
+#define LANES 8
+
+/* Values that are looked at together: they stay in the first-level cache from the range to the count. */
+#define BLOCK 2048
+
+/* A lane counts in 32 bits. */
+#define MOST ((size_t)1 << 30)
+
+static _Thread_local uint32_t lanes[BIT_BINS * LANES];
+
+typedef struct {
+    int32_t low, high;
+} Range;
+
+static inline void widen(Range *range, Range by)
+{
+    range->low = by.low < range->low ? by.low : range->low;
+    range->high = by.high > range->high ? by.high : range->high;
+}
+
+/* GCC turns this loop into vectors: integers have a minimum and a maximum without exceptions. */
+static inline __attribute__((always_inline)) Range range_of(const int32_t *x, size_t n)
+{
+    int32_t low = INT32_MAX, high = INT32_MIN;
+    for (size_t k = 0; k < n; k++) {
+        int32_t ordered = x[k] ^ (int32_t)((uint32_t)(x[k] >> 31) >> 1);
+        low = ordered < low ? ordered : low;
+        high = ordered > high ? ordered : high;
+    }
+    return (Range){low, high};
+}
+
+/* Add the lanes of a bin up into its count, clear them, and return their sum. */
+static inline size_t settle(int64_t *counts, size_t bin)
+{
+    uint32_t *copies = lanes + bin * LANES, sum = 0;
+    for (size_t lane = 0; lane < LANES; lane++)
+        sum += copies[lane];
+    if (sum) {
+        counts[bin] += sum;
+        memset(copies, 0, sizeof(uint32_t) * LANES);
+    }
+    return sum;
+}
+
+/* Settle the bins of n values in a range: zero, then from the largest magnitudes down.  Values are seldom tiny, so
+ * this is far from all bins. */
+CLONES static void settle_bits(int64_t *counts, size_t n, Range range)
+{
+    const size_t negative = BIT_BINS / 2;
+    size_t above = range.high < 0 ? 0 : (size_t)range.high >> SHIFT;
+    size_t below = range.low >= 0 ? 0 : (uint32_t)~range.low >> SHIFT;
+    n -= settle(counts, 0) + settle(counts, negative);
+    for (size_t magnitude = above > below ? above : below; n && magnitude; magnitude--)
+        n -= settle(counts, magnitude) + settle(counts, negative + magnitude);
+}
+
+/* Count numbers, each shifted right, into the lanes.  They are `table` here, and the loop is apart, because
+ * to find a thread's own memory in it takes a call, or makes every increment wait for the one before it.  Memory has
+ * nothing else to do meanwhile than to bring the block that comes next, which is `ahead`. */
+static inline __attribute__((always_inline)) void count_into(const uint32_t *x, size_t n, int shift, uint32_t *table,
+                                                             const float *ahead)
+{
+    size_t k = 0;
+    for (; k + LANES <= n; k += LANES) {
+        __builtin_prefetch(ahead + k, 0, 2);
+        table[(x[k] >> shift) * LANES]++;
+        table[(x[k + 1] >> shift) * LANES + 1]++;
+        table[(x[k + 2] >> shift) * LANES + 2]++;
+        table[(x[k + 3] >> shift) * LANES + 3]++;
+        table[(x[k + 4] >> shift) * LANES + 4]++;
+        table[(x[k + 5] >> shift) * LANES + 5]++;
+        table[(x[k + 6] >> shift) * LANES + 6]++;
+        table[(x[k + 7] >> shift) * LANES + 7]++;
+    }
+    for (; k < n; k++)
+        table[(x[k] >> shift) * LANES]++;
+}
+
+APART static void count_bits(const uint32_t *x, size_t n, uint32_t *table, const float *ahead)
+{
+    count_into(x, n, SHIFT, table, ahead);
+}
+
+APART static void count_cells(const uint32_t *x, size_t n, uint32_t *table, const float *ahead)
+{
+    count_into(x, n, 0, table, ahead);
+}
+
+/* Count n values, at most MOST, by their leading bits. */
+CLONES static Range tally_bits(const uint32_t *x, size_t n, int64_t *counts, pthread_mutex_t *settling)
+{
+    Range range = {INT32_MAX, INT32_MIN};
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const uint32_t *block = x + start;
+        size_t size = n - start < BLOCK ? n - start : BLOCK;
+        widen(&range, range_of((const int32_t *)block, size));
+        count_bits(block, size, lanes, (const float *)block + BLOCK);
+    }
+    pthread_mutex_lock(settling);
+    settle_bits(counts, n, range);
+    pthread_mutex_unlock(settling);
+    return range;
+}
+
+typedef struct {
+    float reciprocal;
+    double before, lowest, highest;
+} Grid;
+
+static Grid grid_of(const int64_t *row)
+{
+    int32_t bits = (int32_t)row[RECIPROCAL];
+    Grid grid = {0, (double)row[BEFORE], (double)row[LOWEST], (double)row[HIGHEST]};
+    memcpy(&grid.reciprocal, &bits, sizeof bits);
+    return grid;
+}
+
+/* Count n values, at most MOST, by the cells of a grid; without one only their range is taken. */
+CLONES static Range tally_grid(const float *x, size_t n, const Grid *grid, int64_t *counts, pthread_mutex_t *settling)
+{
+    Range range = {INT32_MAX, INT32_MIN};
+    uint32_t cells[BLOCK];
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const float *block = x + start;
+        size_t size = n - start < BLOCK ? n - start : BLOCK;
+        widen(&range, range_of((const int32_t *)block, size));
+        if (grid->lowest > grid->highest)
+            continue;
+        for (size_t k = 0; k < size; k++) {
+            double cell = (double)floorf(block[k] * grid->reciprocal) - grid->before;
+            /* The comparisons are such that NaN comes out as the lowest. */
+            cell = cell > grid->lowest ? cell : grid->lowest;
+            cell = cell < grid->highest ? cell : grid->highest;
+            cells[k] = (uint32_t)(int32_t)cell;
+        }
+        count_cells(cells, size, lanes, block + BLOCK);
+    }
+    pthread_mutex_lock(settling);
+    if (grid->lowest <= grid->highest)
+        for (size_t cell = 0; cell < CELLS; cell++)
+            settle(counts, cell);
+    pthread_mutex_unlock(settling);
+    return range;
+}
+
+/* ---- One tensor, shared out over threads ---- */
+
+typedef struct {
+    const float *x;
+    size_t n, parts;
+    int64_t *row;
+    int on_grid;
+    Range *ranges;
+    pthread_mutex_t settling;
+} Job;
+
+static void tally_part(void *job_, size_t part)
+{
+    Job *job = job_;
+    size_t start = job->n / job->parts * part, end = part + 1 == job->parts ? job->n : start + job->n / job->parts;
+    Grid grid = job->on_grid ? grid_of(job->row) : (Grid){0, 0, 0, 0};
+    Range range = {INT32_MAX, INT32_MIN};
+    for (; start < end; start += MOST) {
+        size_t size = end - start < MOST ? end - start : MOST;
+        const float *x = job->x + start;
+        widen(&range, job->on_grid ? tally_grid(x, size, &grid, job->row + GRID_COUNTS, &job->settling)
+                                   : tally_bits((const uint32_t *)x, size, job->row + BIT_COUNTS, &job->settling));
+    }
+    job->ranges[part] = range;
+}
+
+/* Extend the range of a tally's row by those of the parts of a tensor. */
+static void finish(const Job *job)
+{
+    for (size_t part = 0; part < job->parts; part++) {
+        if (job->ranges[part].low < job->row[LOW])
+            job->row[LOW] = job->ranges[part].low;
+        if (job->ranges[part].high > job->row[HIGH])
+            job->row[HIGH] = job->ranges[part].high;
+    }
+}
+
+/* A part is long enough to be worth handing over; as they are powers of two, threads get the same number. */
+enum { PARTS = 16, PART = 1 << 15 };
+
+static size_t parts_of(size_t n)
+{
+    size_t parts = 1;
+    while (parts < PARTS && n / parts >= 2 * PART)
+        parts *= 2;
+    return parts;
+}
+
+/* Runs a function with an argument in so many threads, and waits for all of them: `GOMP_parallel`. */
+typedef void Parallel(void (*)(void *), void *, unsigned, unsigned);
+
+/* The threads that a thread of the caller's may use. */
+static _Thread_local struct {
+    Parallel *parallel;
+    unsigned count;
+} threads;
+
+typedef struct {
+    Job *job;
+    size_t next; /* the first part that no thread has taken */
+} Parts;
+
+static void take_parts(void *parts_)
+{
+    Parts *parts = parts_;
+    size_t part;
+    while ((part = __atomic_fetch_add(&parts->next, 1, __ATOMIC_RELAXED)) < parts->job->parts)
+        tally_part(parts->job, part);
+}
+
+static void tally(const float *x, size_t n, int64_t *row, int on_grid)
+{
+    Range ranges[PARTS];
+    Job job = {x, n, threads.parallel ? parts_of(n) : 1, row, on_grid, ranges, PTHREAD_MUTEX_INITIALIZER};
+    Parts parts = {&job, 0};
+    if (job.parts > 1)
+        threads.parallel(take_parts, &parts, threads.count, 0);
+    else
+        take_parts(&parts);
+    finish(&job);
+}
+
+/* Let the tallies that this thread asks for use some threads, by way of `parallel`; NULL for this thread alone. */
+EXPORT void qsimc_use_threads(Parallel *parallel, unsigned count)
+{
+    threads.parallel = parallel;
+    threads.count = count;
+}
+
+/* Add n values to a bits row. */
+EXPORT void qsimc_tally(const float *x, size_t n, int64_t *row)
+{
+    tally(x, n, row, 0);
+}
+
+/* Add n values to a grid row. */
+EXPORT void qsimc_tally_on_grid(const float *x, size_t n, int64_t *row)
+{
+    tally(x, n, row, 1);
+}
+
+#include "fake_quantize.c"
+
+/* ---- onnxruntime operators ----
+ *
+ * Tally(x: float, tally: int64) and TallyOnGrid add a tensor to row `row` of a tally, which is an input of the model:
+ * it lies in the caller's memory, and nothing but the count is written.  Their output is one zero that nobody reads.
+ *
+ * onnxruntime's interface for operators is a table of functions, whose order its releases keep.  Of its header only
+ * what is used is said here: where a function stands, and what it takes.
+ */
+
+enum {
+    API_VERSION = 17,
+    OP_VERSION = 16,
+    CREATE_STATUS = 0,
+    CREATE_DOMAIN = 26,
+    DOMAIN_ADD = 27,
+    ADD_DOMAIN = 28,
+    TENSOR_DATA = 51,
+    ELEMENT_COUNT = 64,
+    TENSOR_INFO = 65,
+    INT_ATTRIBUTE = 86,
+    KERNEL_INPUT = 90,
+    KERNEL_OUTPUT = 91,
+    RELEASE_INFO = 99,
+    PARALLEL_FOR = 274,
+    FLOAT = 1,
+    INT64 = 7,
+    INVALID_ARGUMENT = 2,
+};
+
+typedef void Status;
+typedef void (*Function)(void);
+typedef struct {
+    const Function *(*get_api)(uint32_t version);
+} ApiBase;
+
+typedef struct Op {
+    uint32_t version;
+    void *(*create)(const struct Op *, const Function *, const void *);
+    const char *(*name)(const struct Op *);
+    const char *(*provider)(const struct Op *);
+    int (*input_type)(const struct Op *, size_t);
+    size_t (*input_count)(const struct Op *);
+    int (*output_type)(const struct Op *, size_t);
+    size_t (*output_count)(const struct Op *);
+    void (*compute)(void *, void *);
+    void (*destroy)(void *);
+    int (*input_kind)(const struct Op *, size_t);
+    int (*output_kind)(const struct Op *, size_t);
+    int (*input_memory)(const struct Op *, size_t);
+    int (*variadic_inputs)(const struct Op *);
+    int (*uniform_inputs)(const struct Op *);
+    int (*variadic_outputs)(const struct Op *);
+    int (*uniform_outputs)(const struct Op *);
+    Status *(*create_v2)(const struct Op *, const Function *, const void *, void **);
+    Status *(*compute_v2)(void *, void *);
+    const char *own_name;
+    int on_grid;
+} Op;
+
+typedef struct {
+    int64_t row;
+    int on_grid;
+} Kernel;
+
+static const Function *api;
+
+#define CALL(place, parameters, ...) (((Status * (*)parameters) api[place])(__VA_ARGS__))
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        Status *status = call;                                                                                         \
+        if (status)                                                                                                    \
+            return status;                                                                                             \
+    } while (0)
+
+static Status *refuse(const char *why)
+{
+    return CALL(CREATE_STATUS, (int, const char *), INVALID_ARGUMENT, why);
+}
+
+static Status *input(void *context, size_t index, void **data, size_t *count)
+{
+    void *value, *info;
+    TRY(CALL(KERNEL_INPUT, (void *, size_t, void **), context, index, &value));
+    TRY(CALL(TENSOR_DATA, (void *, void **), value, data));
+    TRY(CALL(TENSOR_INFO, (void *, void **), value, &info));
+    Status *status = CALL(ELEMENT_COUNT, (void *, size_t *), info, count);
+    ((void (*)(void *))api[RELEASE_INFO])(info);
+    return status;
+}
+
+static Status *compute(void *kernel_, void *context)
+{
+    const Kernel *kernel = kernel_;
+    void *x, *tally, *zero, *result;
+    size_t n, size, row_size = kernel->on_grid ? GRID_ROW : BITS_ROW;
+    TRY(input(context, 0, &x, &n));
+    TRY(input(context, 1, &tally, &size));
+    if (kernel->row < 0 || (size_t)kernel->row >= size / row_size)
+        return refuse("the tally has no such row");
+    Range ranges[PARTS];
+    size_t parts = parts_of(n);
+    Job job = {x, n, parts, (int64_t *)tally + (size_t)kernel->row * row_size, kernel->on_grid, ranges,
+               PTHREAD_MUTEX_INITIALIZER};
+    if (parts == 1)
+        tally_part(&job, 0);
+    else
+        TRY(CALL(PARALLEL_FOR, (void *, void (*)(void *, size_t), size_t, size_t, void *), context, tally_part, parts,
+                 0, &job));
+    finish(&job);
+    int64_t shape = 1;
+    TRY(CALL(KERNEL_OUTPUT, (void *, size_t, const int64_t *, size_t, void **), context, 0, &shape, 1, &result));
+    TRY(CALL(TENSOR_DATA, (void *, void **), result, &zero));
+    *(float *)zero = 0;
+    return NULL;
+}
+
+static Status *create(const Op *op, const Function *table, const void *info, void **kernel_)
+{
+    (void)table;
+    Kernel *kernel = malloc(sizeof *kernel);
+    if (!kernel)
+        return refuse("out of memory");
+    kernel->on_grid = op->on_grid;
+    Status *status = CALL(INT_ATTRIBUTE, (const void *, const char *, int64_t *), info, "row", &kernel->row);
+    if (status)
+        free(kernel);
+    else
+        *kernel_ = kernel;
+    return status;
+}
+
+static const char *name(const Op *op) { return op->own_name; }
+static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
+static int input_type(const Op *op, size_t index) { return (void)op, index ? INT64 : FLOAT; }
+static int output_type(const Op *op, size_t index) { return (void)op, (void)index, FLOAT; }
+static size_t input_count(const Op *op) { return (void)op, 2; }
+static size_t output_count(const Op *op) { return (void)op, 1; }
+static int required(const Op *op, size_t index) { return (void)op, (void)index, 0; }
+
+#define OP(its_name, its_grid)                                                                                         \
+    {                                                                                                                  \
+        .version = OP_VERSION, .name = name, .provider = provider, .input_type = input_type,                           \
+        .input_count = input_count, .output_type = output_type, .output_count = output_count, .destroy = free,         \
+        .input_kind = required, .output_kind = required, .input_memory = required, .create_v2 = create,                \
+        .compute_v2 = compute, .own_name = its_name, .on_grid = its_grid,                                              \
+    }
+
+static const Op operators[] = {OP("Tally", 0), OP("TallyOnGrid", 1)};
+
+/* What onnxruntime calls of a library of operators. */
+EXPORT Status *RegisterCustomOps(void *options, const ApiBase *base)
+{
+    static void *domain;
+    api = base->get_api(API_VERSION);
+    if (!domain) {
+        TRY(CALL(CREATE_DOMAIN, (const char *, void **), "qsimc", &domain));
+        for (size_t k = 0; k < sizeof operators / sizeof *operators; k++)
+            TRY(CALL(DOMAIN_ADD, (void *, const Op *), domain, operators + k));
+    }
+    return CALL(ADD_DOMAIN, (void *, void *), options, domain);
+}

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from qsimc.calibrate.encoding import Encoding
 from qsimc.diagnostics import Diagnostic, Report, Severity
+from qsimc.garbage import uncollected
 from qsimc.ir.quant import Numeric
 from qsimc.planning.plan import Plan, TensorPlan
 from qsimc_onnx.build import cast_type, encoding_of, is_identity
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.opsets import raised
+from qsimc_onnx.optimiser import report_optimiser
 from qsimc_onnx.protos import opset
-from qsimc_onnx.qdq import Target, quantizer
+from qsimc_onnx.qdq import Target, Writer, quantizer
 from qsimc_onnx.rewrite import Names, cut, only_fed_inputs, place, sweep
 from qsimc_onnx.storage import storage
-from qsimc_onnx.write import save
+from qsimc_onnx.write import Deferred, save
 
 _LONE_INITIALIZERS_SINCE = 4
 """The IR version from which an initializer need not be listed among the graph's inputs."""
@@ -36,14 +40,18 @@ def export(
     QuantizeLinear does not have (Q0711), a model that onnxruntime may not load optimised (Q0712), and Softmax outputs
     that it computes wrongly when it does (Q0713).
     """
-    return save(to_qdq(model, plan, encodings, report), model.folder, out / f"{model.stem}.qdq.onnx")
+    proto, deferred = to_qdq(model, plan, encodings, report)
+    return save(proto, model.folder, out / f"{model.stem}.qdq.onnx", deferred)
 
 
-def to_qdq(model: OnnxModel, plan: Plan, encodings: Mapping[str, Encoding], report: Report) -> ModelProto:
+@uncollected()
+def to_qdq(
+    model: OnnxModel, plan: Plan, encodings: Mapping[str, Encoding], report: Report
+) -> tuple[ModelProto, Deferred]:
     """Return a copy of the model with the plan's quantizers as QuantizeLinear, DequantizeLinear and Cast.
 
-    The copy is raised to operator set 13, or else reported.  What a tensor becomes is decided by the model's own
-    operator set, as in the simulation.
+    With it, the values of the constants that are stored as integers.  The copy is raised to operator set 13, or else
+    reported.  What a tensor becomes is decided by the model's own operator set, as in the simulation.
     """
     proto, obstacle = raised(model.proto, _LOADS_SINCE)
     if obstacle is not None:
@@ -60,11 +68,14 @@ def to_qdq(model: OnnxModel, plan: Plan, encodings: Mapping[str, Encoding], repo
             report(_stays_float(planned, encoding, model.path))
     _report_rounding([t[0] for t in targets.values() if not isinstance(t, int)], report, model.path)
     _report_softmax(plan, targets, report, model.path)
+    report_optimiser(plan, targets, opset(proto), report, model.path)
     names = Names.of(proto)
     cuts = cut(proto.graph, targets, names)
-    place(proto.graph, [quantizer(model, proto, names, t, targets[t], ends) for t, ends in cuts.items()])
+    deferred: dict[str, Callable[[], NDArray[Any]]] = {}
+    writers = {t: Writer(model, proto, names, t, deferred) for t in cuts}
+    place(proto.graph, [quantizer(writers[t], targets[t], ends) for t, ends in cuts.items()])
     sweep(proto.graph)
-    return proto
+    return proto, deferred
 
 
 def _target(planned: TensorPlan, encoding: Encoding | None, version: int) -> Target | None:

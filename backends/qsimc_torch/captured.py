@@ -133,8 +133,11 @@ def _require_same(plan: Plan, model: OnnxModel) -> None:
     found = [(node.op, node.inputs, node.outputs) for node in model.graph.nodes]
     planned = [(node.op, node.inputs, node.outputs) for node in plan.graph.nodes]
     if found != planned:
-        where = next((a[0] for a, b in zip(found, planned, strict=False) if a != b), "the number of nodes")
-        raise ValueError(f"the plan is for another model than `module`: they differ in {where}")
+        nodes = zip(model.graph.nodes, found, planned, strict=False)
+        where = next((f"at the {n.op} `{n.name}`" for n, a, b in nodes if a != b), "in the number of nodes")
+        raise ValueError(
+            f"the plan is for another model than `module`, or for what rewrites made of it: they differ {where}"
+        )
 
 
 def _array(value: Tensor) -> NDArray[Any]:

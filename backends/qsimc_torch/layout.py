@@ -1,7 +1,7 @@
 """Source text broken into lines as `ruff format` breaks it, so that a formatter leaves generated files alone.
 
-Only what generated code consists of is known: assignments of names and of calls whose arguments are calls, lists and
-what fits on a line.
+Only what generated code consists of is known: assignments of names, of calls whose arguments are calls and lists, and
+of arithmetic between them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 WIDTH = 120
 INDENT = "    "
 
+_TARGET = re.compile(r"return |[\w., ]+ = ")
 _HEAD = re.compile(r"[\w.\[\]]+")
 _OPENING, _CLOSING = "([{", ")]}"
+_INFIX = (r"==|!=|<=?|>=?", r"\|", r"\^", "&", "<<|>>", r"\+|-", "//?|[*%@]")
+"""What stands between two operands, with a space on both sides: what binds least comes first."""
 
 
 def statement(text: str, depth: int, *, comment: str = "") -> list[str]:
@@ -23,8 +26,11 @@ def statement(text: str, depth: int, *, comment: str = "") -> list[str]:
     if comment and len(behind) <= WIDTH:
         return [behind]
     above = [f"{indent}# {shortened(comment, WIDTH - len(indent) - 2)}"] if comment else []
-    target, equals, value = text.partition(" = ") if _assigns(text) else ("", "", text)
-    return above + _broken(f"{indent}{target}{equals}", value, "", indent)
+    if text.endswith(":"):  # the head of a block
+        return [*above, f"{indent}{text}"]
+    target = _TARGET.match(text)
+    before = target.group() if target else ""
+    return above + _broken(f"{indent}{before}", text[len(before) :], "", indent)
 
 
 def fits(text: str, depth: int) -> bool:
@@ -51,16 +57,52 @@ def shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def _assigns(text: str) -> bool:
-    return re.match(r"[\w., ]+ = ", text) is not None
+def _broken(prefix: str, value: str, suffix: str, indent: str, *, enclosed: bool = False) -> list[str]:
+    """Return the lines of `prefix value suffix`.
 
-
-def _broken(prefix: str, value: str, suffix: str, indent: str) -> list[str]:
-    """Return the lines of `prefix value suffix`, broken inside the last brackets of the value if it is too long."""
+    Args:
+        enclosed: whether it stands in brackets, where it may go on in the next line.
+    """
     whole = f"{prefix}{value}{suffix}"
-    parts = _bracketed(value)
-    if len(whole) <= WIDTH or parts is None:
+    if len(whole) <= WIDTH:
         return [whole]
+    operands = _operands(value)
+    if len(operands) == 1:
+        return _opened(prefix, value, suffix, indent)
+    if enclosed:
+        lines = []
+        for position, (infix, operand) in enumerate(operands):
+            before = f"{indent}{infix} " if position else prefix
+            after = suffix if position == len(operands) - 1 else ""
+            lines += _broken(before, operand, after, indent, enclosed=True)
+        return lines
+    deeper = indent + INDENT
+    return _opened_operand(prefix, operands, suffix, indent) or [
+        f"{prefix}(",
+        *_broken(deeper, value, "", deeper, enclosed=True),
+        f"{indent}){suffix}",
+    ]
+
+
+def _opened_operand(prefix: str, operands: Sequence[tuple[str, str]], suffix: str, indent: str) -> list[str]:
+    """Return the lines of two operands, broken inside the brackets of one; none where brackets go around both."""
+    if len(operands) > 2:
+        return []
+    (_, first), (infix, last) = operands
+    before, behind = f"{prefix}{first} {infix} ", f" {infix} {last}{suffix}"
+    closes, opens = _bracketed(last), _bracketed(first)
+    if closes is not None and len(before) + len(closes[0]) < WIDTH:
+        return _opened(before, last, suffix, indent)
+    if opens is not None and (closes is not None or not opens[0]) and len(indent) + 1 + len(behind) <= WIDTH:
+        return _opened(prefix, first, behind, indent)
+    return []
+
+
+def _opened(prefix: str, value: str, suffix: str, indent: str) -> list[str]:
+    """Return the lines of `prefix value suffix`, broken inside the last brackets of the value."""
+    parts = _bracketed(value)
+    if parts is None:
+        return [f"{prefix}{value}{suffix}"]
     head, inside, closing = parts
     deeper = indent + INDENT
     opening = f"{prefix}{head}{value[len(head)]}"
@@ -72,12 +114,31 @@ def _broken(prefix: str, value: str, suffix: str, indent: str) -> list[str]:
     lines = [opening]
     for argument in arguments:
         keyword, equals, rest = argument.partition("=") if re.match(r"\w+=", argument) else ("", "", argument)
-        lines += _broken(f"{deeper}{keyword}{equals}", rest, comma, deeper)
+        lines += _broken(f"{deeper}{keyword}{equals}", rest, comma, deeper, enclosed=True)
     return [*lines, ending]
 
 
+def _operands(value: str) -> list[tuple[str, str]]:
+    """Return what stands between the operators that bind least, each with the operator before it."""
+    depth = 0
+    outside = [" "] * len(value)
+    for position, char in _code(value):
+        depth -= char in _CLOSING
+        if depth == 0 and char not in _CLOSING:
+            outside[position] = char
+        depth += char in _OPENING
+    bare = "".join(outside)
+    for infix in _INFIX:
+        if found := list(re.finditer(rf"(?<= )(?:{infix})(?= )", bare)):
+            starts = [0, *(match.end() for match in found)]
+            ends = [*(match.start() for match in found), len(value)]
+            words = ["", *(match.group() for match in found)]
+            return [(word, value[start:end].strip()) for word, start, end in zip(words, starts, ends, strict=True)]
+    return [("", value)]
+
+
 def _bracketed(value: str) -> tuple[str, str, str] | None:
-    """Return what stands before and in the brackets that a call or a list ends with, and the last of them."""
+    """Return what stands before and in the brackets that a call, a list or a group ends with, and the last of them."""
     closing = value[-1:]
     depth, start = 0, -1
     for position, char in _code(value):
@@ -85,7 +146,7 @@ def _bracketed(value: str) -> tuple[str, str, str] | None:
             start = position
         depth += (char in _OPENING) - (char in _CLOSING)
     head, inside = value[: max(start, 0)], value[start + 1 : -1]
-    called = (closing == ")" and _HEAD.fullmatch(head)) or (closing == "]" and not head)
+    called = (closing == ")" and _HEAD.fullmatch(head)) or (closing in ")]" and not head)
     return (head, inside, closing) if called and inside and start >= 0 else None
 
 

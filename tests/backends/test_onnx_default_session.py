@@ -151,7 +151,7 @@ def test_every_grid_loads_at_every_operator_set(grid: str, version: int, tmp_pat
     encodings = {t: encoding(step * (1 + 0.1 * i), middle, grid=(low, high), bits=bits) for i, t in enumerate(tensors)}
     encodings["conv.weight"] = encoding([step, 2 * step, step / 3, step], middle, grid=(low, high), bits=bits, axis=0)
     deployed, findings = check(small_net(version), tmp_path, encodings, {"x": data((2, 3, 4, 4))})
-    assert findings == []
+    assert [d.code for d in findings] == (["Q0714"] if grid in ("int4", "uint4") else [])  # the Relu is dropped
     assert opset(deployed) == max(version, LOADS)
 
 

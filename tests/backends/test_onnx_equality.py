@@ -101,7 +101,8 @@ def test_every_grid_is_equal_at_every_operator_set(grid: str, opset: int, tmp_pa
     )
     found = both(small_net(opset), tmp_path, encodings, {"x": data((2, 3, 4, 4))})
     assert_equal(found)
-    assert found[2] == []
+    # onnxruntime's optimiser drops the Relu before 4 bits with a zero point in the middle.
+    assert [finding.code for finding in found[2]] == (["Q0714"] if grid in ("int4", "uint4") else [])
 
 
 @pytest.mark.parametrize("opset", OPSETS)

@@ -196,14 +196,27 @@ def test_a_module_is_the_same_text_every_time(update: bool) -> None:
 @pytest.mark.parametrize("width", range(10, 41, 6))
 def test_long_lines_break_as_a_formatter_breaks_them(width: int, tmp_path: Path) -> None:
     x = "x" * width
-    calls = [
+    lines = [
         f"{x} = self.q_{x}(F.conv2d({x}, self.q_{x}(self.{x}.weight), self.{x}.bias, padding=1))",
         f"{x} = torch.cat([{x}, {x}, {x}, {x}], dim=1)",
         f"{x} = self.q_{x}(torch.cat([{x}, {x}, {x}, {x}], dim=1))",
         f"{x} = self.{x}[0].reshape({x}.shape[0], {x}.shape[1])",
         f'{x} = FakeQuantize("{x}", "{x}, (a", qmin=0, qmax=255)',
+        f"{x} = self.{x}.{x} / self.{x}.weight",
+        f"{x} = self.{x}.{x}.{x} / self.{x}.weight.{x}",
+        f"{x} = self.{x}.{x} * 0.5 + self.{x}.weight - 12345.0",
+        f"{x} = self.{x}.{x} * 0.5 + self.{x}.weight.{x} * self.{x}.bias.{x}",
+        f"{x} = self.{x}.{x} * F.hardsigmoid(self.{x}.weight)",
+        f"{x} = self.{x}.{x}.{x} * F.hardsigmoid(self.{x}.weight)",
+        f"{x} = F.hardsigmoid(self.{x}.weight.{x}) * self.{x}.bias",
+        f"{x} = F.layer_norm(self.{x}.weight, {x}.shape[-2:], eps=1e-05) * F.relu(self.{x}.bias)",
+        f"{x} = F.layer_norm(self.{x}.weight, {x}.shape[-2:], eps=1e-05) * self.{x}.weight + self.{x}.bias",
+        f"{x} = ({x} + {x} + self.{x}.{x}) / 2",
+        f"{x} = self.{x}.weight.{x} < self.{x}.bias",
+        f"{x} = torch.where({x} < 0, self.{x}.weight * self.{x}.{x}.bias + 0.5, {x})",
+        f"{x} = torch.where({x} < 0, other=self.{x}.weight * self.{x}.{x}.bias + 0.5)",
     ]
-    text = "\n".join("\n".join(statement(call, 0)) for call in calls) + "\n"
+    text = "\n".join("\n".join(statement(line, 0)) for line in lines) + "\n"
     path = tmp_path / "lines.py"
     path.write_text(text, encoding="utf-8")
     subprocess.run(

@@ -17,6 +17,7 @@ from qsimc.calibrate.encoding import Encoding
 from tests.backends.onnx_models import INT8, encoding, model_of, opened, plan_of, value
 from tests.conformance.modules.compare import compare, steps_apart
 from tests.conformance.modules.models import RECORDINGS, distinct, shipped, subject
+from tests.conformance.modules.row import Row
 
 SHIPPED = shipped()
 
@@ -25,7 +26,7 @@ SHIPPED = shipped()
 def test_a_module_agrees_with_its_model(path: Path) -> None:
     found = subject(path)
     row = compare(found.model, found.batches)
-    assert row.failures == []
+    assert row.failures == ()
     assert row.values > 0
 
 
@@ -68,3 +69,26 @@ def test_a_difference_is_counted_in_steps_of_its_channel(
     made: Sequence[object], expected: Sequence[object], quantizer: Encoding, apart: Sequence[object]
 ) -> None:
     assert steps_apart(np.array(made), np.array(expected), quantizer).tolist() == apart
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (Row(model="m", operator_error=9e-6, float_error=9e-6, values=1000, apart=1, worst=1), ()),
+        (Row(model="m", operator_error=2e-5, operator="t"), ("`t` is off by 2.0e-05",)),
+        (Row(model="m", float_error=3e-5, module_error=3e-5, runtime_error=2e-5), ()),
+        (
+            Row(model="m", float_error=3e-5, module_error=5e-5, runtime_error=2e-5),
+            ("float outputs are off by 3.0e-05",),
+        ),
+        (
+            Row(model="m", float_error=3e-5, module_error=2e-5, runtime_error=1e-7),
+            ("float outputs are off by 3.0e-05",),
+        ),
+        (Row(model="m", values=1000, apart=2, worst=1), ("2 of 1000 quantized values are off",)),
+        (Row(model="m", values=1000, apart=1, worst=2), ("by up to 2 steps",)),
+    ],
+)
+def test_what_float32_does_not_explain_fails(row: Row, said: Sequence[str]) -> None:
+    assert len(row.failures) == len(said)
+    assert all(part in failure for part, failure in zip(said, row.failures, strict=True))

@@ -74,6 +74,9 @@ CASES = [
     at("Clip", FLAT, one(0.0), one(6.0), fixed=(1, 2)),
     at("Clip", FLAT, one(-0.5), fixed=(1,)),
     at("Clip", FLAT, one(-0.5), one(0.5)),
+    *(at("Clip", FLAT, one(-0.5), one(0.5), fixed=fixed) for fixed in ((1,), (2,))),
+    at("Clip", FLAT, one(0.5), one(-0.5), fixed=(1,)),  # the upper bound wins
+    at("HardSwish", np.linspace(-5, 70, 4096, dtype=np.float32)),
     at("Clip", FLAT, opset=9, min=-0.25, max=0.5),
     at("HardSigmoid", FLAT),
     at("HardSigmoid", FLAT, alpha=1 / 6, beta=0.5),
@@ -197,6 +200,8 @@ def test_every_operator_of_the_table_is_tried() -> None:
 
 REFUSED = [
     (at("Bernoulli", FLAT), "what it returns is random"),
+    (at("Dropout", FLAT, one(0.5), np.array(True), fixed=(1, 2)), "it is in training mode"),
+    (at("Dropout", FLAT, one(0.5), np.array(False), fixed=(1,)), "it may be in training mode"),
     (at("BatchNormalization", IMAGE, (3,), (3,), (3,), (3,), opset=15, training_mode=1), "it is in training mode"),
     (at("GridSample", (1, 2, 4, 4, 4), (1, 4, 4, 4, 3), mode="cubic", opset=20), "torch samples volumes linearly only"),
 ]

@@ -35,6 +35,12 @@ def shrink(node: Call) -> str:
     return call("torch.where", outside, f"{node[0]} - {node[0]}.sign() * {literal(bias)}", "0.0")
 
 
+@operator("HardSwish")
+def hard_swish(node: Call) -> str:
+    """x * hardsigmoid(x), which is x above 3; F.hardswish multiplies by 6 and by a rounded 1/6, which 16 bits show."""
+    return f"{node[0]} * {call('F.hardsigmoid', node[0])}"
+
+
 @operator("Hardmax")
 def hardmax(node: Call) -> str:
     """Before operator set 13 everything from the axis on is one dimension."""

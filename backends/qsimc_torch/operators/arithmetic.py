@@ -6,6 +6,7 @@ from qsimc_torch.call import Call, Unsupported, call, literal
 from qsimc_torch.names import string
 from qsimc_torch.operators import operator, otherwise
 from qsimc_torch.operators.making import scalar, torch_type
+from qsimc_torch.operators.pointwise import refuse_training
 
 
 @operator("Pow")
@@ -105,7 +106,6 @@ def fused_matmul(node: Call) -> str:
 @otherwise("Dropout")
 def dropout(node: Call) -> str:
     """At inference the mask lets everything pass; before operator set 12 it has no meaning, and onnxruntime no ones."""
-    if node.has(2) and ((training := node.constant(2)) is None or bool(training)):
-        raise Unsupported("it may be in training mode" if training is None else "it is in training mode")
+    refuse_training(node)
     filled = "torch.ones_like" if node.opset >= 12 else "torch.zeros_like"
     return f"{node[0]}, {call(filled, node[0], dtype='torch.bool' if node.opset >= 10 else None)}"

@@ -20,6 +20,9 @@ def clip(node: Call) -> str:
         low, high = (None if bound is None else literal(bound) for bound in bounds)
     else:
         low, high = (_bound(node, position) if node.has(position) else None for position in (1, 2))
+        if low and high and (node.constant(1) is None) != (node.constant(2) is None):
+            # torch takes two numbers or two tensors.
+            return call("torch.clamp", call("torch.clamp", node[0], min=low), max=high)
     if (low, high) == ("0.0", "6.0"):
         return call("F.relu6", node[0])
     return call("torch.clamp", node[0], min=low, max=high) if (low or high) else node[0]
@@ -92,9 +95,18 @@ def variadic(node: Call) -> str:
 def dropout(node: Call) -> str:
     """At inference it passes values on."""
     node.only_output()
-    if node.has(2) and (training := node.constant(2)) is not None and bool(training):
-        raise Unsupported("it is in training mode")
+    refuse_training(node)
     return node[0]
+
+
+def refuse_training(node: Call) -> None:
+    """Refuse a Dropout that draws at random.
+
+    Raises:
+        Unsupported: it does, or what the model computes decides whether it does.
+    """
+    if node.has(2) and ((training := node.constant(2)) is None or bool(training)):
+        raise Unsupported("it may be in training mode" if training is None else "it is in training mode")
 
 
 _DTYPES = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"}

@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance.modules.compare import Row, compare
+from tests.conformance.modules.compare import compare
 from tests.conformance.modules.models import CASES, Subject, case, recorded, subject
+from tests.conformance.modules.row import Row
 
 _CHECKOUT = Path(__file__).parents[3]
 
@@ -22,7 +23,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="a case, or part of a path (default: all)")
     parser.add_argument("--root", type=Path, default=_CHECKOUT / ".conformance", help="folder for all files")
     arguments = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 180)
     rows = []
     for found in _subjects(arguments.models, arguments.root):
         console.print(f"running {found.model.stem}", style="dim")
@@ -46,13 +47,14 @@ def _subjects(wanted: Sequence[str], root: Path) -> Iterator[Subject]:
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(title="generated modules, aimet:default, weights int8, min-max")
     table.add_column("model")
-    values = ("values", "off by 1", "most", "over", "worst")
-    for heading in ("nodes", "lines", "float", "spread", *values, "outputs", "off", "worst", "verdict"):
+    floats, values = ("node", "float", "own", "ort's"), ("values", "off", "most", "over", "worst", "own", "ort's")
+    for heading in ("nodes", "lines", *floats, *values, "outputs", "off", "worst", "verdict"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.caption = (
-        "Lines: of `forward`. Float: largest relative error of the float outputs; spread: the same between\n"
-        "onnxruntime with and without its optimisations. Values: what quantizers put out, each fed what the ONNX\n"
-        "simulation made; most: share in one tensor; over: tensors with more than 0.1 %; worst: in steps.\n"
+        "Lines: in `forward`.  Node: largest relative error of a node that is fed what onnxruntime made.  Float: of\n"
+        "outputs, when each program runs alone; own, ort's: of both, off what float64 makes of them.  Values: what\n"
+        "quantizers put out, each fed what the ONNX simulation made; off: by a step; most: share in one tensor; over:\n"
+        "tensors with more than 0.1 %; worst: in steps; own, ort's: off what float64 makes of the same.\n"
         "Outputs: the quantized ones, when both simulations run alone."
     )
     for row in rows:
@@ -65,13 +67,17 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.model,
         str(row.nodes),
         str(row.lines),
+        f"{row.operator_error:.1e}",
         f"{row.float_error:.1e}",
-        f"{row.float_spread:.1e}",
+        f"{row.module_error:.1e}",
+        f"{row.runtime_error:.1e}",
         str(row.values),
         _share(row.apart, row.values),
         f"{row.worst_share:.2%}" if row.worst_share else "0",
         str(len(row.over)),
         str(row.worst),
+        _share(row.module_apart, row.values),
+        _share(row.runtime_apart, row.values),
         str(row.outputs),
         _share(row.outputs_apart, row.outputs),
         str(row.outputs_worst),

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 CHANNELS, SIDE = 4, 8
@@ -35,20 +37,30 @@ def conv_chain(size: int) -> ModelProto:
     return _model(nodes, weights, last, [1, CHANNELS, SIDE, SIDE])
 
 
-class _Decoder:
+def in_memory(values: NDArray[Any], name: str) -> TensorProto:
+    """Return a tensor that holds its values itself."""
+    return numpy_helper.from_array(values, name)
+
+
+class Decoder:
     """Writes decoder layers: RMS normalization, attention, a gated feed-forward part, residual sums."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, hidden: int = HIDDEN, heads: int = HEADS, store: Callable[[NDArray[Any], str], TensorProto] = in_memory
+    ) -> None:
+        """Begin without a layer; `store` makes a weight of its values and its name."""
+        self.hidden = hidden
+        self.store = store
         self.random = np.random.default_rng(0)
         self.nodes: list[NodeProto] = []
-        heads = np.array([1, TOKENS, HEADS, HIDDEN // HEADS], np.int64)
+        by_head = np.array([1, TOKENS, heads, hidden // heads], np.int64)
         self.constants = [
             numpy_helper.from_array(np.array(2, np.float32), "two"),
             numpy_helper.from_array(np.array(1e-5, np.float32), "epsilon"),
-            numpy_helper.from_array(np.array((HIDDEN // HEADS) ** -0.5, np.float32), "scale"),
+            numpy_helper.from_array(np.array((hidden // heads) ** -0.5, np.float32), "scale"),
             numpy_helper.from_array(np.triu(np.full((1, 1, TOKENS, TOKENS), -1e4, np.float32), 1), "mask"),
-            numpy_helper.from_array(heads, "by_head"),
-            numpy_helper.from_array(np.array([1, TOKENS, HIDDEN], np.int64), "joined"),
+            numpy_helper.from_array(by_head, "by_head"),
+            numpy_helper.from_array(np.array([1, TOKENS, hidden], np.int64), "joined"),
         ]
 
     def node(self, op: str, inputs: list[str], output: str, **attributes: object) -> str:
@@ -56,12 +68,12 @@ class _Decoder:
         return output
 
     def linear(self, x: str, name: str, rows: int, columns: int) -> str:
-        weight = (self.random.standard_normal((rows, columns)) / np.sqrt(rows)).astype(np.float32)
-        self.constants.append(numpy_helper.from_array(weight, f"{name}_w"))
+        weight = self.random.standard_normal((rows, columns), np.float32) / np.float32(np.sqrt(rows))
+        self.constants.append(self.store(weight, f"{name}_w"))
         return self.node("MatMul", [x, f"{name}_w"], name)
 
     def norm(self, x: str, name: str) -> str:
-        self.constants.append(numpy_helper.from_array(np.ones(HIDDEN, np.float32), f"{name}_gain"))
+        self.constants.append(numpy_helper.from_array(np.ones(self.hidden, np.float32), f"{name}_gain"))
         square = self.node("Pow", [x, "two"], f"{name}_square")
         mean = self.node("ReduceMean", [square], f"{name}_mean", axes=[-1])
         shifted = self.node("Add", [mean, "epsilon"], f"{name}_shifted")
@@ -69,7 +81,7 @@ class _Decoder:
         return self.node("Mul", [self.node("Div", [x, root], f"{name}_unit"), f"{name}_gain"], name)
 
     def head(self, x: str, name: str, permutation: list[int]) -> str:
-        split = self.node("Reshape", [self.linear(x, name, HIDDEN, HIDDEN), "by_head"], f"{name}_split")
+        split = self.node("Reshape", [self.linear(x, name, self.hidden, self.hidden), "by_head"], f"{name}_split")
         return self.node("Transpose", [split], f"{name}_heads", perm=permutation)
 
     def layer(self, x: str, name: str) -> str:
@@ -83,22 +95,27 @@ class _Decoder:
         mixed = self.node("MatMul", [shares, values], f"{name}_mixed")
         together = self.node("Transpose", [mixed], f"{name}_together", perm=[0, 2, 1, 3])
         flat = self.node("Reshape", [together, "joined"], f"{name}_flat")
-        x = self.node("Add", [x, self.linear(flat, f"{name}_o", HIDDEN, HIDDEN)], f"{name}_sum1")
+        x = self.node("Add", [x, self.linear(flat, f"{name}_o", self.hidden, self.hidden)], f"{name}_sum1")
         normal = self.norm(x, f"{name}_norm2")
-        gate = self.linear(normal, f"{name}_gate", HIDDEN, 2 * HIDDEN)
+        inner = 2 * self.hidden
+        gate = self.linear(normal, f"{name}_gate", self.hidden, inner)
         opened = self.node("Mul", [gate, self.node("Sigmoid", [gate], f"{name}_sigmoid")], f"{name}_silu")
-        wide = self.node("Mul", [opened, self.linear(normal, f"{name}_up", HIDDEN, 2 * HIDDEN)], f"{name}_wide")
-        return self.node("Add", [x, self.linear(wide, f"{name}_down", 2 * HIDDEN, HIDDEN)], f"{name}_sum2")
+        wide = self.node("Mul", [opened, self.linear(normal, f"{name}_up", self.hidden, inner)], f"{name}_wide")
+        return self.node("Add", [x, self.linear(wide, f"{name}_down", inner, self.hidden)], f"{name}_sum2")
+
+    def model(self, output: str) -> ModelProto:
+        """Return the layers so far as a model."""
+        return _model(self.nodes, self.constants, output, [1, TOKENS, self.hidden])
 
 
 def decoder(size: int) -> ModelProto:
     """Return decoder layers until there are at least `size` nodes."""
-    writer = _Decoder()
+    writer = Decoder()
     last, layer = "x", 0
     while len(writer.nodes) < size:
         last = writer.layer(last, f"l{layer}")
         layer += 1
-    return _model(writer.nodes, writer.constants, last, [1, TOKENS, HIDDEN])
+    return writer.model(last)
 
 
 def _model(nodes: list[NodeProto], constants: list[TensorProto], output: str, shape: list[int]) -> ModelProto:

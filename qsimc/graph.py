@@ -86,6 +86,11 @@ class Graph:
         return {tensor: node for node in self.nodes for tensor in node.outputs if tensor}
 
     @cached_property
+    def public(self) -> frozenset[str]:
+        """What the model puts out, to look names up in: a decoder has two outputs per layer."""
+        return frozenset(self.outputs)
+
+    @cached_property
     def consumers(self) -> Mapping[str, tuple[Node, ...]]:
         """Tensor name -> the nodes that read it, one entry per edge: Mul(x, x) appears twice under x."""
         found: defaultdict[str, list[Node]] = defaultdict(list)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto
 
 from qsimc.calibrate.encoding import Encoding
+from qsimc.garbage import uncollected
 from qsimc.ir.quant import Numeric, QuantSpec
 from qsimc.planning.plan import Plan, TensorPlan
 from qsimc_onnx import functions
@@ -42,6 +43,7 @@ def build(model: OnnxModel, plan: Plan, out: Path, encodings: Mapping[str, Encod
     return save(instrumented, model.folder, out / f"{model.stem}.sim.onnx")
 
 
+@uncollected()
 def instrument(model: OnnxModel, planned: Iterable[TensorPlan], encodings: Mapping[str, Encoding]) -> ModelProto:
     """Return a copy of the model with a quantizer node, named `quantize/<tensor>`, for each planned tensor.
 

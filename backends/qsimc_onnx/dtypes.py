@@ -6,6 +6,7 @@ weights: 0.15 s; limit 2 GB).  A plan needs types only, and those follow from th
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -99,7 +100,7 @@ class Propagation:
         body = next((a.g for a in node.attribute if a.type == AttributeProto.GRAPH), None)
         if body is None:
             return ()
-        inside = dict(types)
+        inside: Types = ChainMap({}, types)
         inside.update({i.name: DTYPE.get(i.data_type, "") for i in body.initializer})
         for formal in body.input:
             inside[formal.name] = declared(formal.type)

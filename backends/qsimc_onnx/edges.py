@@ -54,6 +54,7 @@ def _insert(editor: Editor, edge: Edge, source: str, reading: Sequence[NodeProto
     result = editor.names.fresh(f"{edge.tensor}/for/{edge.reader}")
     for node in reading:
         _read(node, source, result)
+    editor.touch(*reading)
     editor.replace(reading[0], [_identity(editor, source, result), reading[0]])
     return result
 
@@ -70,11 +71,12 @@ def _before_caller(editor: Editor, edge: Edge) -> None:
     made = editor.producer(edge.tensor)
     if made is None:
         return
-    for node in editor.readers(edge.tensor):
+    readers = editor.readers(edge.tensor)
+    for node in readers:
         _read(node, edge.tensor, inner)
     made.output[list(made.output).index(edge.tensor)] = inner
-    editor.proto.graph.node.append(_identity(editor, inner, edge.tensor))
-    editor.touch()
+    editor.touch(made, *readers)
+    editor.append(_identity(editor, inner, edge.tensor))
 
 
 def _identity(editor: Editor, source: str, result: str) -> NodeProto:

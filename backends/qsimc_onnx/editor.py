@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,57 +13,68 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from qsimc_onnx.graph import read_graph
 from qsimc_onnx.model import OnnxModel
-from qsimc_onnx.protos import opset, reads
+from qsimc_onnx.nodes import NodeList
+from qsimc_onnx.protos import opset
 from qsimc_onnx.rewrite import Names, sweep
 
 
 @dataclass(slots=True)
 class Editor:
-    """A copy of a model that is being changed."""
+    """A copy of a model that is being changed.
+
+    An edit costs what it touches, not what the model has: its nodes are not in the protobuf while they are changed.
+    """
 
     model: OnnxModel
-    proto: ModelProto = field(init=False)
     names: Names = field(init=False)
+    _proto: ModelProto = field(init=False)
+    _nodes: NodeList = field(init=False)
     _new: dict[str, NDArray[Any]] = field(default_factory=dict)
     _stored: dict[str, TensorProto] = field(init=False)
-    _index: _Index | None = None
+    _outputs: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.proto = ModelProto()
-        self.proto.CopyFrom(self.model.proto)
-        self.names = Names.of(self.proto)
-        self._stored = {stored.name: stored for stored in self.proto.graph.initializer}
+        self._proto = ModelProto()
+        self._proto.CopyFrom(self.model.proto)
+        self._nodes = NodeList(self._proto.graph.node)
+        self.names = Names.of(self._proto)
+        self._stored = {stored.name: stored for stored in self._proto.graph.initializer}
+        self._outputs = frozenset(value.name for value in self._proto.graph.output)
+
+    @property
+    def proto(self) -> ModelProto:
+        """The model as it is now, to be read: its nodes are copies of those that are being changed."""
+        held = self._proto.graph.node
+        del held[:]
+        held.extend(self._nodes)
+        return self._proto
 
     @property
     def opset(self) -> int:
         """Version of the standard operator set."""
-        return opset(self.proto)
+        return opset(self._proto)
 
     @property
     def nodes(self) -> list[NodeProto]:
         """The nodes of the main graph, in order."""
-        return list(self.proto.graph.node)
+        return list(self._nodes)
 
     def producer(self, tensor: str) -> NodeProto | None:
         """Return the node that makes a tensor."""
-        return self._indexed().makers.get(tensor)
+        return self._nodes.maker(tensor)
 
     def readers(self, tensor: str) -> list[NodeProto]:
-        """Return the nodes that read a tensor, subgraphs included, each once."""
-        return list(self._indexed().readers.get(tensor, ()))
+        """Return the nodes that read a tensor, subgraphs included, each once, in the order of the graph."""
+        return self._nodes.readers(tensor)
 
-    def touch(self) -> None:
-        """Say that what nodes read or make was changed in place."""
-        self._index = None
-
-    def _indexed(self) -> _Index:
-        if self._index is None:
-            self._index = _Index.of(self.proto.graph.node)
-        return self._index
+    def touch(self, *nodes: NodeProto) -> None:
+        """Say that what these nodes read or make was changed in place."""
+        for node in nodes:
+            self._nodes.reread(node)
 
     def is_output(self, tensor: str) -> bool:
         """Say whether the model puts a tensor out."""
-        return any(value.name == tensor for value in self.proto.graph.output)
+        return tensor in self._outputs
 
     def stores(self, tensor: str) -> bool:
         """Say whether a tensor is a constant of the model."""
@@ -80,13 +91,11 @@ class Editor:
     def set_constant(self, tensor: str, values: NDArray[Any]) -> None:
         """Give a constant another value; a Constant node that made it becomes an initializer."""
         self._new[tensor] = values
-        graph = self.proto.graph
         made = self.producer(tensor)
         if made is not None:
-            graph.node.remove(made)
-            self.touch()
+            self._nodes.remove(made)
         if tensor not in self._stored:
-            self._stored[tensor] = graph.initializer.add()
+            self._stored[tensor] = self._proto.graph.initializer.add()
         self._stored[tensor].CopyFrom(onnx.numpy_helper.from_array(values, tensor))
 
     def store(self, name: str, values: NDArray[Any]) -> str:
@@ -105,11 +114,11 @@ class Editor:
         An Identity between the constant and the node is passed by.
         """
         tensor = self.stored_behind(node.input[position])
-        if len(self.readers(tensor)) > 1 or tensor != node.input[position]:
+        if self._nodes.reader_count(tensor) > 1 or tensor != node.input[position]:
             name = node.input[position] if tensor != node.input[position] else tensor
             tensor = self.store(f"{name}_own", np.array(self.constant(tensor)))
             node.input[position] = tensor
-            self.touch()
+            self.touch(node)
         return tensor
 
     def stored_behind(self, tensor: str) -> str:
@@ -121,24 +130,19 @@ class Editor:
         return tensor
 
     def replace(self, node: NodeProto, nodes: Sequence[NodeProto]) -> None:
-        """Put nodes in the place of one, which may be among them."""
-        held = self.proto.graph.node
-        place = next(position for position, old in enumerate(held) if old is node)
-        kept = next((position for position, new in enumerate(nodes) if new is node), None)
-        if kept is None:
-            kept = len(nodes) - 1
-            node.CopyFrom(nodes[kept])
-        for new in nodes[:kept]:
-            held.insert(place, new)
-            place += 1
-        for new in reversed(nodes[kept + 1 :]):
-            held.insert(place + 1, new)
-        self.touch()
+        """Put nodes in the place of one, which may be among them; else it becomes the last of them."""
+        if not any(new is node for new in nodes):
+            node.CopyFrom(nodes[-1])
+            nodes = (*nodes[:-1], node)
+        self._nodes.replace(node, nodes)
+
+    def append(self, node: NodeProto) -> None:
+        """Add a node at the end."""
+        self._nodes.append(node)
 
     def remove(self, node: NodeProto) -> None:
         """Remove a node."""
-        self.proto.graph.node.remove(node)
-        self.touch()
+        self._nodes.remove(node)
 
     def bypass(self, node: NodeProto, tensor: str) -> None:
         """Remove a node whose first output is to be made by the producer of `tensor`, which nobody else reads."""
@@ -146,30 +150,14 @@ class Editor:
         made = self.producer(tensor)
         assert made is not None, f"nothing makes {tensor}"
         made.output[list(made.output).index(tensor)] = result
+        self.touch(made)
         self.remove(node)
 
     def done(self) -> OnnxModel:
         """Return the changed model, as if it had been opened from the same place."""
-        sweep(self.proto.graph)
-        return OnnxModel(self.model.path, read_graph(self.proto), self.proto)
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """Who makes and who reads each tensor."""
-
-    makers: Mapping[str, NodeProto]
-    readers: Mapping[str, Sequence[NodeProto]]
-
-    @classmethod
-    def of(cls, nodes: Iterable[NodeProto]) -> _Index:
-        makers: dict[str, NodeProto] = {}
-        readers: dict[str, list[NodeProto]] = {}
-        for node in nodes:
-            makers |= {name: node for name in node.output if name}
-            for name in dict.fromkeys(reads(node)):
-                readers.setdefault(name, []).append(node)
-        return cls(makers, readers)
+        proto = self.proto
+        sweep(proto.graph)
+        return OnnxModel(self.model.path, read_graph(proto), proto)
 
 
 def with_constants(model: OnnxModel, values: Mapping[str, NDArray[Any]]) -> OnnxModel:

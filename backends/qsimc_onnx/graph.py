@@ -151,19 +151,19 @@ def _fresh(op: str, taken: set[str], count: dict[str, int]) -> str:
 
 def _node(proto: NodeProto, name: str) -> Node:
     attributes: dict[str, Attribute] = {}
-    captures: tuple[str, ...] = ()
-    inner: tuple[str, ...] = ()
+    captures: dict[str, None] = {}
+    inner: dict[str, None] = {}
     for attribute in proto.attribute:
         value = _attribute(attribute)
         if value is not None:
             attributes[attribute.name] = value
         for body in _bodies(attribute):
             read, computed = _scan(body)
-            captures += tuple(n for n in read if n not in captures)
-            inner += tuple(n for n in computed if n not in inner)
+            captures |= dict.fromkeys(read)
+            inner |= dict.fromkeys(computed)
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     inputs, outputs = tuple(proto.input), tuple(proto.output)
-    return Node(name, proto.op_type, inputs, outputs, domain, attributes, captures, inner, origin(proto))
+    return Node(name, proto.op_type, inputs, outputs, domain, attributes, tuple(captures), tuple(inner), origin(proto))
 
 
 def _attribute(attribute: AttributeProto) -> Attribute | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto
 
 from qsimc.diagnostics import Diagnostic, Report, Severity
+from qsimc.garbage import uncollected
 from qsimc.graph import Graph, Tensor
 from qsimc_onnx import external
 from qsimc_onnx.check import is_text, problems
@@ -69,6 +70,14 @@ class OnnxModel:
         value.flags.writeable = False
         return value
 
+    def shape_of_constant(self, tensor: str) -> tuple[int, ...]:
+        """Return a constant's shape, without reading its value.
+
+        Raises:
+            KeyError: the main graph has no such constant.
+        """
+        return tuple(self._constants[tensor].dims)
+
     @cached_property
     def _constants(self) -> Mapping[str, TensorProto]:
         stored = {tensor.name: tensor for tensor in self.proto.graph.initializer}
@@ -96,6 +105,7 @@ def _value(node: NodeProto) -> TensorProto | None:
     return None
 
 
+@uncollected()
 def open_model(path: str, report: Report) -> OnnxModel | None:
     """Open an ONNX file; None after reporting what is wrong with it (Q0501 to Q0505).
 

@@ -19,12 +19,12 @@ from qsimc.calibrate.feeds import Feeds, Observers, Stream
 from qsimc.calibrate.grid import GridTally
 from qsimc.calibrate.tally import Tally
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
-from qsimc_onnx.build import encoding_of, instrument
-from qsimc_onnx.editor import with_constants
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
 from qsimc_onnx.probes import Probed, Wanted, attach
 from qsimc_onnx.session import Outputs, expose, load, quiet_options, run_once
+from qsimc_onnx.stored import with_quantized_constants
+from qsimc_onnx.write import save
 
 _STORED = (Kind.PARAM, Kind.CONSTANT)
 
@@ -106,20 +106,18 @@ class _Counter:
 def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feeds: Feeds) -> Iterator[_Counter]:
     """Open a session of the optimised model with probes in it.
 
-    The optimised model lies in a private folder, weights beside it, so that its size is not limited.
+    Its files lie in a private folder, weights beside the model, so that their size is not limited.
     In vendor mode nothing is optimised: between the vendor's quantizers nothing can be fused, and a
-    fused operator rounds differently in the last place.  So nothing is folded either, and what would be
-    computed of the params anew for every batch is computed here.
+    fused operator rounds differently in the last place.
     """
-    stored = [p for p in plan.enabled() if p.kind in _STORED]
-    if plan.mode is Mode.VENDOR:
-        model, stored = _with_quantized(model, stored, params)
-    proto = instrument(model, stored, params)
+    proto, deferred = with_quantized_constants(model, [p for p in plan.enabled() if p.kind in _STORED], params)
     # onnxruntime fuses nothing across an output, so every tensor to observe survives its optimiser.
     expose(proto, feeds.counted)
     with tempfile.TemporaryDirectory(prefix="qsimc-") as private:
-        optimised = Path(private) / "optimised.onnx"
-        load(proto.SerializeToString(), _optimising(optimised, plan.mode), model.path)
+        written, optimised = Path(private) / "written.onnx", Path(private) / "optimised.onnx"
+        save(proto, model.folder, written, deferred, one_file=0)
+        del proto
+        load(str(written), _optimising(optimised, plan.mode), model.path)
         proto = onnx.load_model(optimised, load_external_data=False)
         wanted = Wanted(tensors=feeds.counted, rows=feeds.rows, grids=feeds.grid_rows, values=feeds.valued)
         probed = attach(proto, wanted, inside=native.kernels() is not None)
@@ -128,22 +126,14 @@ def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feed
         yield _Counter(load(str(with_probes), _in_file_order(), model.path), probed, model.path)
 
 
-def _with_quantized(
-    model: OnnxModel, stored: list[TensorPlan], params: Mapping[str, Encoding]
-) -> tuple[OnnxModel, list[TensorPlan]]:
-    """Return the model with the values that its float32 params have once they are quantized, and what is left."""
-    found = {p.tensor: encoding_of(p, params) for p in stored if model.graph.tensors[p.tensor].dtype == "float32"}
-    encodings = {tensor: encoding for tensor, encoding in found.items() if encoding is not None}
-    values = {tensor: encoding.fake_quantize(model.constant(tensor)) for tensor, encoding in encodings.items()}
-    return with_constants(model, values), [p for p in stored if p.tensor not in values]
-
-
 def _optimising(path: Path, mode: Mode) -> onnxruntime.SessionOptions:
     """Return options under which loading a model writes what onnxruntime makes of it."""
     options = quiet_options()
     if mode is Mode.VENDOR:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.optimized_model_filepath = str(path)
+    # This session never runs.
+    options.add_session_config_entry("session.disable_prepacking", "1")
     prefix = "session.optimized_model_external_initializers"
     options.add_session_config_entry(f"{prefix}_file_name", f"{path.name}.data")
     options.add_session_config_entry(f"{prefix}_min_size_in_bytes", "1024")

@@ -6,7 +6,8 @@ operator merely took more types, or got optional inputs and attributes whose def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -31,15 +32,16 @@ class Scope:
     names: Names
     used: set[str]
     """Values that anything reads, in the whole model."""
-    types: dict[str, str]
+    types: MutableMapping[str, str]
     """Value -> numpy's name of its element type."""
-    ranks: dict[str, int]
+    ranks: MutableMapping[str, int]
     """Value -> number of dimensions, where the file states it."""
-    stored: dict[str, TensorProto]
+    stored: MutableMapping[str, TensorProto]
 
     def inside(self) -> Scope:
         """Return the scope of a nested graph."""
-        return Scope(self.names, self.used, dict(self.types), dict(self.ranks), dict(self.stored))
+        types, ranks, stored = ChainMap({}, self.types), ChainMap({}, self.ranks), ChainMap({}, self.stored)
+        return Scope(self.names, self.used, types, ranks, stored)
 
     def constant(self, node: NodeProto, suffix: str, values: NDArray[Any]) -> NodeProto:
         """Return a Constant node, named after the node that is to read it."""

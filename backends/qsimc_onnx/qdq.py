@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +19,7 @@ from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.protos import opset
 from qsimc_onnx.rewrite import Cut, Insertion, Names
 from qsimc_onnx.storage import CONTRIB, PACKED, PACKED_SINCE, Storage, domain
+from qsimc_onnx.write import defer
 
 Target: TypeAlias = "int | tuple[Encoding, Storage]"
 """What a tensor becomes: another ONNX float type, or integers in an ONNX type that holds them."""
@@ -27,14 +30,22 @@ _CLIP_TAKES_INPUTS = 11
 
 @dataclass(slots=True)
 class Writer:
-    """The nodes of one tensor's quantizer so far; its numbers go straight to the model's initializers."""
+    """The nodes of one tensor's quantizer so far; its numbers go straight to the model's initializers.
+
+    What becomes of a constant is `deferred` until the model is written.
+    """
 
     model: OnnxModel
     proto: ModelProto
     names: Names
     tensor: str
-    dtype: int
+    deferred: dict[str, Callable[[], NDArray[Any]]]
     nodes: list[NodeProto] = field(default_factory=list)
+
+    @property
+    def dtype(self) -> int:
+        """The tensor's own ONNX element type."""
+        return onnx_type(self.model, self.tensor)
 
     def add(self, op: str, inputs: list[str], result: str, domain: str = "", **attributes: Any) -> str:
         """Append a node and return its output."""
@@ -51,6 +62,20 @@ class Writer:
         name = self.fresh(suffix)
         self.proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
         return name
+
+    def store_later(self, suffix: str, data_type: int, change: Callable[[NDArray[Any]], NDArray[Any]]) -> str:
+        """Add an initializer for what becomes of the tensor, a constant, when it is written; return its name."""
+        name = self.fresh(suffix)
+        defer(self.proto.graph.initializer.add(), name, self.model.shape_of_constant(self.tensor), data_type)
+        self.deferred[name] = partial(_changed, self.model, self.tensor, change, tensor_dtype_to_np_dtype(data_type))
+        return name
+
+
+def _changed(
+    model: OnnxModel, tensor: str, change: Callable[[NDArray[Any]], NDArray[Any]], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        return change(model.constant(tensor)).astype(dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +106,11 @@ class Affine:
         return writer.add(op, [value, *self.parameters], result, where, **attributes)
 
 
-def quantizer(model: OnnxModel, proto: ModelProto, names: Names, tensor: str, target: Target, ends: Cut) -> Insertion:
+def quantizer(writer: Writer, target: Target, ends: Cut) -> Insertion:
     """Return the nodes between a tensor and its readers; a constant is replaced by its quantized value."""
-    writer = Writer(model, proto, names, tensor, onnx_type(model, tensor))
     if isinstance(target, int):
         source = _cast_pair(target, ends, writer)
-    elif model.stores(tensor):
+    elif writer.model.stores(writer.tensor):
         source = _stored_integers(Affine.store(*target, writer), ends.result, writer)
     else:
         source = _quantized(Affine.store(*target, writer), ends, writer)
@@ -97,9 +121,7 @@ def _cast_pair(narrow: int, ends: Cut, writer: Writer) -> str:
     """Round to a 16-bit float and back; a constant is stored in 16 bits.  Return what the nodes read."""
     suffix = TensorProto.DataType.Name(narrow).lower()
     if writer.model.stores(writer.tensor):
-        with np.errstate(over="ignore"):
-            values = writer.model.constant(writer.tensor).astype(tensor_dtype_to_np_dtype(narrow))
-        source = middle = writer.store(suffix, values)
+        source = middle = writer.store_later(suffix, narrow, np.asarray)
     else:
         source, middle = ends.source, writer.fresh(suffix)
         writer.add("Cast", [source], middle, to=narrow)
@@ -109,8 +131,7 @@ def _cast_pair(narrow: int, ends: Cut, writer: Writer) -> str:
 
 def _stored_integers(affine: Affine, result: str, writer: Writer) -> str:
     """Store a constant as integers and only dequantize it; return the integers' name."""
-    integers = affine.encoding.quantize(writer.model.constant(writer.tensor))
-    source = writer.store("quantized", integers.astype(tensor_dtype_to_np_dtype(affine.held.type)))
+    source = writer.store_later("quantized", affine.held.type, affine.encoding.quantize)
     _dequantize(affine, source, result, writer)
     return source
 

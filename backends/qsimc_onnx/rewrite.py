@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from onnx import GraphProto, ModelProto, NodeProto
 
 from qsimc_onnx.protos import ONNX_DOMAINS, attribute_graphs, graphs, reads
 
 _T = TypeVar("_T")
+_Item = TypeVar("_Item", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Names:
     """Names no value of a model has yet."""
 
     taken: set[str] = field(default_factory=set)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    """Name -> the last number that was tried with it: those before are taken, and stay so."""
 
     @classmethod
     def of(cls, model: ModelProto) -> Names:
@@ -29,10 +32,13 @@ class Names:
 
     def fresh(self, name: str) -> str:
         """Return `name`, numbered when the model has it already."""
-        chosen, number = name, 1
-        while chosen in self.taken:
-            number += 1
-            chosen = f"{name}_{number}"
+        chosen = name
+        if name in self.taken:
+            number = self._numbers.get(name, 1)
+            while chosen in self.taken:
+                number += 1
+                chosen = f"{name}_{number}"
+            self._numbers[name] = number
         self.taken.add(chosen)
         return chosen
 
@@ -146,11 +152,30 @@ def sweep(graph: GraphProto) -> None:
     _remove(graph.input, lambda value: value.name in gone)
 
 
-def _remove(items: MutableSequence[_T], unwanted: Callable[[_T], bool]) -> None:
-    """Delete the unwanted items where they stand; protobuf's own `remove` compares whole tensors."""
-    for position in reversed(range(len(items))):
-        if unwanted(items[position]):
-            del items[position]
+def drop_makers(graph: GraphProto, tensors: Container[str]) -> None:
+    """Remove the Constant nodes of tensors that are initializers now."""
+    _remove(graph.node, lambda node: is_constant(node) and node.output[0] in tensors)
+
+
+class _Repeated(Protocol[_Item]):
+    """A repeated field of messages, as far as it is needed here."""
+
+    def __iter__(self) -> Iterator[_Item]: ...
+
+    def __delitem__(self, position: slice) -> None: ...
+
+    def sort(self, *, key: Callable[[_Item], bool]) -> None:
+        """Bring the messages into another order, without copying them."""
+
+
+def _remove(items: _Repeated[_T], unwanted: Callable[[_T], bool]) -> None:
+    """Delete the unwanted items: they go to the end first, as each deletion moves all that follows.
+
+    Protobuf's own `remove` compares whole tensors.
+    """
+    items.sort(key=unwanted)
+    kept = sum(not unwanted(item) for item in items)
+    del items[kept:]
 
 
 def is_constant(node: NodeProto) -> bool:

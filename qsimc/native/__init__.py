@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 LIBRARY = Path(__file__).with_name("libkernels.so.1")
 """Where the build puts the kernels; also a library of onnxruntime operators, `Tally` and `TallyOnGrid`."""
 
-DOMAIN = "qsimc"
+DOMAIN = "qsimc.native"
 """The operators' domain."""
 
 _SWITCH = "QSIMC_NATIVE"

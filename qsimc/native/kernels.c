@@ -458,8 +458,10 @@ EXPORT Status *RegisterCustomOps(void *options, const ApiBase *base)
 {
     static void *domain;
     api = base->get_api(API_VERSION);
+    if (!api) /* an onnxruntime older than the interface; it then says which operators it misses */
+        return NULL;
     if (!domain) {
-        TRY(CALL(CREATE_DOMAIN, (const char *, void **), "qsimc", &domain));
+        TRY(CALL(CREATE_DOMAIN, (const char *, void **), "qsimc.native", &domain));
         for (size_t k = 0; k < sizeof operators / sizeof *operators; k++)
             TRY(CALL(DOMAIN_ADD, (void *, const Op *), domain, operators + k));
     }

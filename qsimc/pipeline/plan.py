@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from qsimc.backend import Backend, Model, load_backend, load_capture
 from qsimc.diagnostics import Diagnostic, InputError, Report, Severity, in_order
 from qsimc.entry import split_reference
+from qsimc.garbage import uncollected
 from qsimc.ir.config import Config
 from qsimc.ir.quant import Calib, precision
 from qsimc.outputs import safe_name
@@ -187,6 +188,7 @@ class Bound:
     rewritten: bool = False
 
 
+@uncollected()
 def resolve_on(backend: Backend, model: Model, config: Config, chosen: Choices, report: Report) -> Bound | None:
     """Rewrite an opened model as asked and resolve a configuration on it; None after reporting why it cannot be."""
 

@@ -108,9 +108,9 @@ def _switch_off(chain: list[Site], pattern: Pattern) -> None:
 def _has_model_output(resolution: Resolution, chain: list[Site], pattern: Pattern) -> bool:
     """Whether an inner tensor of a match is a model output, which fixed mode keeps quantized."""
     inner = {tensor for site in chain[:-1] for tensor in site.node.outputs}
-    lost = next((tensor for tensor in resolution.graph.outputs if tensor in inner), None)
-    if lost is None:
+    if resolution.graph.public.isdisjoint(inner):
         return False
+    lost = next(tensor for tensor in resolution.graph.outputs if tensor in inner)
     span = pattern.reason.span
     difference = Difference(
         code="Q0524",

@@ -166,7 +166,7 @@ def _is_square(graph: Graph, node: Node) -> bool:
 def only_reader(view: View, node: Node, op: str = "") -> Node | None:
     """Return the one node that reads the first output; None if there are others or the model puts it out."""
     readers = view.readers(node.outputs[0])
-    if len(readers) != 1 or id(readers[0]) in view.gone or node.outputs[0] in view.graph.outputs:
+    if len(readers) != 1 or id(readers[0]) in view.gone or node.outputs[0] in view.graph.public:
         return None
     return readers[0] if op in ("", readers[0].op) else None
 
@@ -174,7 +174,7 @@ def only_reader(view: View, node: Node, op: str = "") -> Node | None:
 def _inner(view: View, tensor: str, op: str) -> Node | None:
     """Return the node of type `op` that computes a tensor for one reader only, not for the model's caller."""
     node = view.graph.producer.get(tensor)
-    if node is None or node.op != op or id(node) in view.gone or tensor in view.graph.outputs:
+    if node is None or node.op != op or id(node) in view.gone or tensor in view.graph.public:
         return None
     return node if len(view.readers(tensor)) == 1 else None
 

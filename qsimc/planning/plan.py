@@ -9,17 +9,11 @@ from enum import StrEnum
 from qsimc.graph import Graph
 from qsimc.ir.config import Value
 from qsimc.ir.quant import QuantSpec
+from qsimc.planning.mode import Mode as Mode
 from qsimc.source import Span
 
 PORT_DIALECT = "aimet-torch"
 """The dialect that puts quantizers on the ports of modules, not on tensors."""
-
-
-class Mode(StrEnum):
-    """VENDOR: the vendor tool's own verdicts and numbers.  FIXED: what its document intends."""
-
-    VENDOR = "vendor"
-    FIXED = "fixed"
 
 
 class Kind(StrEnum):

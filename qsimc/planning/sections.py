@@ -105,7 +105,7 @@ def model_output(resolution: Resolution) -> None:
     decisions = resolution.said.boundary.outputs
     if not decisions:
         return
-    model_outputs = set(resolution.graph.outputs) if resolution.differences.fixed else set()
+    model_outputs = resolution.graph.public if resolution.differences.fixed else frozenset()
     for site in resolution.sites:
         read = bool(resolution.next_nodes(site.node))
         for quantizer in site.outputs:

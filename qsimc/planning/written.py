@@ -68,6 +68,7 @@ class _Reader:
 
     def __init__(self, resolution: Resolution) -> None:
         self._resolution = resolution
+        self._sites = {id(site.node): site for site in resolution.sites}
         self.graph = resolution.graph
 
     def readers(self, node: Node) -> list[Node]:
@@ -113,8 +114,8 @@ class _Reader:
 
     def weight_of(self, node: Node) -> str:
         """Return the constant weight of a node, "" if it has none."""
-        site = next(site for site in self._resolution.sites if site.node is node)
-        return next((quantizer.tensor for quantizer, role in site.params if role == "weight"), "")
+        params = self._sites[id(node)].params
+        return next((quantizer.tensor for quantizer, role in params if role == "weight"), "")
 
 
 def _numeral(tensor: str) -> Difference:

@@ -5,11 +5,13 @@ Source: vai_q_pytorch 3.5, `nndct_shared/quantization` and its pooling modules; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, log2, prod
 
 import onnx
-from onnx import NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import make_node
 
 from qsimc.backend import Change
@@ -31,14 +33,18 @@ _KNOWN = {
 }
 """Window -> area x the multiple of a power of two that the DPU takes for 1 / area."""
 
+_AS_SIZES = 64
+"""Elements of a constant that can be a shape, or the like, at most."""
+
 
 def round_averages(editor: Editor) -> Sequence[Change]:
     """Multiply each average pool by the ratio of the DPU's factor to the true one, where they differ."""
     changes: list[Change] = []
-    network = Network.of(read_graph(editor.proto))
+    model = editor.proto
+    network, shapes = Network.of(read_graph(model)), _Shapes(model)
     for layer in network.layers:
         pool = editor.producer(layer.output) if layer.kind in _POOLS else None
-        window = _window(editor, pool) if pool is not None else None
+        window = _window(pool, shapes) if pool is not None else None
         if pool is None or window is None or (factor := dpu_factor(window)) == 1.0:
             continue
         call = pool.name or pool.output[0]
@@ -68,23 +74,47 @@ def dpu_factor(window: tuple[int, ...]) -> float:
     return area * multiple / power
 
 
-def _window(editor: Editor, pool: NodeProto) -> tuple[int, ...] | None:
+def _window(pool: NodeProto, shapes: _Shapes) -> tuple[int, ...] | None:
     """Return the sizes of a pool's window; of a global one they are its input's, None where that is not known."""
     kernel = next((tuple(a.ints) for a in pool.attribute if a.name == "kernel_shape"), None)
     if kernel is not None:
         return kernel if len(kernel) == 2 else None
-    shape = _shape(editor, pool.input[0])
-    return shape[2:] if shape is not None and len(shape) == 4 else None
+    shape = shapes.inferred.get(pool.input[0], ())
+    return shape[2:] if len(shape) == 4 and all(shape[2:]) else None
 
 
-def _shape(editor: Editor, tensor: str) -> tuple[int, ...] | None:
-    """Return a tensor's shape without its number of samples, which need not be known; None if more is unknown."""
-    try:
-        graph = onnx.shape_inference.infer_shapes(editor.proto).graph
-    except (onnx.shape_inference.InferenceError, ValueError):
-        graph = editor.proto.graph
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        if value.name == tensor:
+@dataclass
+class _Shapes:
+    """The shapes of a model's tensors, inferred when the first pool asks: no pass over averages changes them."""
+
+    model: ModelProto
+
+    @cached_property
+    def inferred(self) -> Mapping[str, tuple[int, ...]]:
+        """Tensor -> shape, 0 for a size that is not known."""
+        try:
+            graph = onnx.shape_inference.infer_shapes(_without_weights(self.model)).graph
+        except (onnx.shape_inference.InferenceError, ValueError):
+            graph = self.model.graph
+        found: dict[str, tuple[int, ...]] = {}
+        for value in (*graph.value_info, *graph.input, *graph.output):
             sizes = [d.dim_value if d.HasField("dim_value") else 0 for d in value.type.tensor_type.shape.dim]
-            return tuple(sizes) if all(sizes[2:]) else None
-    return None
+            found.setdefault(value.name, tuple(sizes))
+        return found
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    """Return a model whose large constants have no values: inference copies all of it, and sizes are small ones."""
+    bare = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    graph = model.graph
+    named = GraphProto(name=graph.name, input=graph.input, output=graph.output, value_info=graph.value_info)
+    bare.graph.CopyFrom(named)
+    bare.graph.node.extend(graph.node)
+    for tensor in graph.initializer:
+        if prod(tensor.dims) <= _AS_SIZES:
+            bare.graph.initializer.append(tensor)
+        else:
+            bare.graph.initializer.add(
+                name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
+            )
+    return bare

@@ -117,4 +117,4 @@ def _fold(editor: Editor, convolution: NodeProto, affine: _Affine) -> None:
     bias = editor.store(name, affine.summand.astype(values.dtype))
     del convolution.input[2:]
     convolution.input.append(bias)
-    editor.touch()
+    editor.touch(convolution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -109,10 +110,10 @@ def _asymmetric(view: _View) -> Iterator[Diagnostic]:
 
 
 def _shared_inputs(view: _View) -> Iterator[Diagnostic]:
+    readers = Counter(tensor for layer in view.network.layers for tensor in dict.fromkeys(layer.inputs))
     for quantizer in view.quantizers:
         tensor = quantizer.edge.tensor if quantizer.edge is not None else ""
-        shared = sum(tensor in layer.inputs for layer in view.network.layers) > 1
-        if tensor and shared and quantizer.datatype == "int":
+        if tensor and readers[tensor] > 1 and quantizer.datatype == "int":
             yield _difference(
                 f"`{tensor}` is quantized for `{quantizer.layer.node.name}` alone",
                 "vai_q_pytorch quantizes it where it lies, so that later layers read the result",

@@ -130,13 +130,16 @@ def _opened(plan: Plan, module: nn.Module | str | PathLike[str]) -> tuple[OnnxMo
 
 
 def _require_same(plan: Plan, model: OnnxModel) -> None:
+    if plan.rewrites:
+        made_by = ", ".join(plan.rewrites)
+        raise ValueError(f"the plan is for another model than `module`, namely for what rewrites made of it: {made_by}")
     found = [(node.op, node.inputs, node.outputs) for node in model.graph.nodes]
     planned = [(node.op, node.inputs, node.outputs) for node in plan.graph.nodes]
     if found != planned:
         nodes = zip(model.graph.nodes, found, planned, strict=False)
         where = next((f"at the {n.op} `{n.name}`" for n, a, b in nodes if a != b), "in the number of nodes")
         raise ValueError(
-            f"the plan is for another model than `module`, or for what rewrites made of it: they differ {where}"
+            f"the plan is for another model than `module`, or for what was made of it: they differ {where}"
         )
 
 

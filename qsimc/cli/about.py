@@ -17,7 +17,7 @@ from qsimc.cli.output import product
 from qsimc.cli.status import BUG, FINDINGS, INTERRUPTED, OK, USAGE
 from qsimc.diagnostics import did_you_mean
 from qsimc.ir.quant import Calib
-from qsimc.planning.plan import Mode
+from qsimc.planning.mode import Mode
 from qsimc.render import RENDERERS
 from qsimc.rewrites import REWRITES
 

@@ -15,7 +15,7 @@ from qsimc.cli import options
 from qsimc.cli.output import colorful, columns, product, write_stderr
 from qsimc.cli.status import FINDINGS, OK, UNREADABLE, status_of
 from qsimc.diagnostics import Diagnostic, Severity
-from qsimc.render import RENDERERS, ci, text
+from qsimc.render import RENDERERS, text
 from qsimc.settings import Settings, nearest
 from qsimc.settings import read as read_settings
 
@@ -199,7 +199,7 @@ def _remark(findings: Sequence[Diagnostic], skipped: int, reports: Sequence[Repo
         write_stderr(f"{safe} of {len(findings)} have a safe fix, which `--fix` makes and `--fix --diff` shows\n")
     if os.environ.get("GITHUB_ACTIONS") == "true" and all(report.style != "github" for report in reports):
         # The runner reads both streams; on stdout the lines would break a report for a program.
-        write_stderr(ci.github(findings))
+        write_stderr(RENDERERS["github"](findings))
 
 
 def _new_ones(findings: Sequence[Diagnostic], path: str, *, update: bool) -> list[Diagnostic]:

@@ -76,7 +76,7 @@ def lint(file: tuple[str, ...], model: str | None, fail_on: str, style: str, out
     \b
     qsimc encodings lint model.encodings --model m.onnx
     """
-    from qsimc.pipeline.encodings import lint as run
+    from qsimc.pipeline.encodings_lint import lint as run
 
     announce(*filter(None, (model,)))
     findings: list[Diagnostic] = [finding for path in file for finding in run(path, model=model)]

@@ -11,7 +11,7 @@ import click
 from qsimc import formats
 from qsimc.calibrate.shard import Shard
 from qsimc.ir.quant import Calib, precision
-from qsimc.planning.plan import Mode
+from qsimc.planning.mode import Mode
 from qsimc.rewrites import REWRITES
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from qsimc.encodings.entry import Blocks, Entry, Granularity, Path, Section
-from qsimc.encodings.values import MalformedError, flag, numbers, record, required, text, unknown, whole
+from qsimc.encodings.values import MalformedError, flag, numbers, record, required, text, unknown, whole, wholes
 
 _KNOWN = frozenset(
     {"name", "bw", "dtype", "enc_type", "is_sym", "scale", "offset"}
@@ -46,8 +46,7 @@ def read_entry(value: object, section: Section, where: Path) -> Entry:
         blocks = Blocks(size=whole(required(fields, "block_size", where), (*where, "block_size"), 1, 2**31))
     if kind == _LPBQ:
         steps = numbers(required(fields, "per_block_int_scale", where), (*where, "per_block_int_scale"))
-        places = [(*where, "per_block_int_scale", i) for i in range(len(steps))]
-        whole_steps = tuple(whole(k, place, 1, 2**31) for k, place in zip(steps, places, strict=True))
+        whole_steps = wholes(steps, (*where, "per_block_int_scale"), 1, 2**31)
         narrow_bits = whole(required(fields, "compressed_bw", where), (*where, "compressed_bw"), 1, 64)
         # The file counts offsets on the wide grid; the integers are stored on the narrow one.
         offset = tuple(o + 2 ** (bits - 1) - 2 ** (narrow_bits - 1) for o in offset)

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, TypeVar
-
-import numpy as np
 
 T = TypeVar("T", int, float)
 
 
 def by_channel(flat: Sequence[T], shape: Sequence[int], channel: int, block: int) -> tuple[T, ...]:
-    """Return numbers given in row-major order of `shape` channel by channel, block by block."""
-    order = (channel, block, *(axis for axis in range(len(shape)) if axis not in (channel, block)))
-    found: list[T] = np.asarray(flat).reshape(shape).transpose(order).reshape(-1).tolist()
-    return tuple(found)
+    """Return numbers given in row-major order of `shape` channel by channel, block by block.
+
+    Other axes have length 1 (see `channel_axis`).
+    """
+    if channel < block:
+        return tuple(flat)
+    channels = shape[channel]
+    return tuple(chain.from_iterable(flat[start::channels] for start in range(channels)))
 
 
 def nest(flat: Sequence[T], channels: int, channel: int, block: int, rank: int) -> Any:
     """Return numbers given channel by channel as lists nested like the tensor, length 1 in its other dimensions."""
-    grid = np.asarray(flat).reshape(channels, -1)
-    if block < channel:
-        grid = grid.T
-    shape = [1] * rank
-    shape[channel], shape[block] = channels, len(flat) // channels
-    return grid.reshape(shape).tolist()
+    blocks = len(flat) // channels
+    if channel < block:
+        rows = [flat[start : start + blocks] for start in range(0, len(flat), blocks)]
+    else:
+        rows = [flat[start::blocks] for start in range(blocks)]
+    outer, inner = sorted((channel, block))
+    nested = [_wrapped([_wrapped(number, rank - 1 - inner) for number in row], inner - outer - 1) for row in rows]
+    return _wrapped(nested, outer)
+
+
+def _wrapped(value: Any, times: int) -> Any:
+    for _ in range(times):
+        value = [value]
+    return value
 
 
 def channel_axis(shape: Sequence[int], block: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.encodings.document import Document
@@ -12,7 +12,7 @@ from qsimc.encodings.entry import EncodingsFile, Entry, Granularity, Layout, Sec
 CLOSE = 0.02
 """How far, in steps, a stated range may be from what scale and offset say: files hold rounded numbers."""
 
-_SMALLEST = 2.0**-126
+SMALLEST = 2.0**-126
 """The smallest normal float32; runtimes take what is below it for zero."""
 
 _FLOAT32 = 2.0**-20
@@ -69,12 +69,14 @@ def _numbers(document: Document, entry: Entry, layout: Layout) -> Iterator[Diagn
 
 
 def _wrong_scale(entry: Entry) -> str | None:
+    if math.isfinite(sum(entry.scale)) and min(entry.scale) >= SMALLEST:
+        return None
     for scale in entry.scale:
         if not math.isfinite(scale):
             return f"a scale of `{entry.key}` is {scale}"
         if scale <= 0:
             return f"a scale of `{entry.key}` is {'zero' if scale == 0 else 'negative'}"
-        if scale < _SMALLEST:
+        if scale < SMALLEST:
             return f"a scale of `{entry.key}` is {scale:g}, too small for a normal 32-bit float"
     return None
 
@@ -93,7 +95,9 @@ def _wrong_length(entry: Entry) -> str | None:
 
 
 def _offsets(document: Document, entry: Entry) -> Iterator[Diagnostic]:
-    fraction = next((o for o in entry.offset if not float(o).is_integer()), None)
+    alike = entry.offset.count(entry.offset[0]) == len(entry.offset)
+    offsets: Collection[float] = entry.offset[:1] if alike else dict.fromkeys(entry.offset)
+    fraction = next((o for o in offsets if not float(o).is_integer()), None)
     if fraction is not None:
         yield document.finding(
             "Q0808",
@@ -105,7 +109,7 @@ def _offsets(document: Document, entry: Entry) -> Iterator[Diagnostic]:
         )
         return
     lowest = -((1 << entry.bits) - 1)
-    outside = next((o for o in entry.offset if not lowest <= o <= 0), None)
+    outside = next((o for o in offsets if not lowest <= o <= 0), None)
     if outside is not None:
         yield document.finding(
             "Q0809",
@@ -116,7 +120,7 @@ def _offsets(document: Document, entry: Entry) -> Iterator[Diagnostic]:
             entry.where,
             notes=("offsets count from the bottom of the unsigned grid: -zero_point, and -2^(bits-1) more if signed",),
         )
-    elif entry.symmetric and (odd := _lopsided(entry)) is not None:
+    elif entry.symmetric and (odd := _lopsided(entry, offsets)) is not None:
         yield document.finding(
             "Q0817",
             "symmetry-contradicts",
@@ -128,14 +132,14 @@ def _offsets(document: Document, entry: Entry) -> Iterator[Diagnostic]:
         )  # fmt: skip
 
 
-def _lopsided(entry: Entry) -> float | None:
-    return next((o for o in entry.offset if o not in (entry.middle, entry.middle + 1, 0)), None)
+def _lopsided(entry: Entry, offsets: Iterable[float]) -> float | None:
+    return next((o for o in offsets if o not in (entry.middle, entry.middle + 1, 0)), None)
 
 
 def _ranges(document: Document, entry: Entry) -> Iterator[Diagnostic]:
     """Yield one finding if a stated range is not that of scale and offset, on the full grid or the strict one."""
+    ends = {(1 << entry.bits) - 1, entry.steps}
     for scale, offset, low, high in zip(entry.scale, entry.offset, entry.low, entry.high, strict=False):
-        ends = {(1 << entry.bits) - 1, entry.steps}
         fits = _near(low, scale * offset, scale) and any(_near(high, scale * (offset + n), scale) for n in ends)
         if not fits:
             yield document.finding(

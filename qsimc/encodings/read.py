@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from qsimc.diagnostics import Diagnostic, Report, Severity
-from qsimc.encodings import aimet0, aimet1, aimet2, native, tensorrt
+from qsimc.encodings import aimet0, aimet1, aimet2, own, tensorrt
 from qsimc.encodings.document import Document
 from qsimc.encodings.entry import EncodingsFile, Entry, Layout, Path, Section
 from qsimc.encodings.values import MalformedError
@@ -18,7 +18,8 @@ _TOP = frozenset({"version", "producer", "quantizer_args", "encodings", *SECTION
 _DICT_VERSIONS = ("0.4.0", "0.5.0", "0.6.0", "0.6.1")
 _PORTS = ("input", "output")
 
-_Reader = Callable[[], Entry]
+Reader = Callable[[], Entry]
+"""Reads one entry, or raises MalformedError."""
 
 
 def read_file(document: Document, report: Report) -> EncodingsFile | None:
@@ -29,33 +30,44 @@ def read_file(document: Document, report: Report) -> EncodingsFile | None:
     if document.cache:
         return tensorrt.read_file(document, report)
     top = document.value
-    if not isinstance(top, dict) or not (
-        isinstance(top.get("encodings"), (list, dict)) or any(s in top for s in SECTIONS)
-    ):
-        report(_not_encodings(document, "it has neither `encodings` nor `activation_encodings` and `param_encodings`"))
-        return None
-    layout = _layout(document, top, report)
+    layout = layout_of(document, top, report)
     if layout is None:
         return None
+    assert isinstance(top, dict), "a layout of what is no object"
+    return file_of(top, layout, read_entries(document, _READERS[layout](top), report))
+
+
+def read_entries(document: Document, readers: Iterable[Reader], report: Report) -> tuple[Entry, ...]:
+    """Return the entries that can be understood; the others are reported (Q0805)."""
     entries: list[Entry] = []
-    for read in _READERS[layout](top):
+    for read in readers:
         try:
             entries.append(read())
         except MalformedError as error:
             report(_malformed(document, error))
+    return tuple(entries)
+
+
+def file_of(top: Mapping[str, Any], layout: Layout, entries: tuple[Entry, ...]) -> EncodingsFile:
+    """Return a file of entries, with what its top level says beside them."""
     version = top.get("format_version" if layout is Layout.QSIMC else "version", "")
     return EncodingsFile(
         layout=layout,
         version=str(version),
-        entries=tuple(entries),
+        entries=entries,
         producer=top.get("producer"),
         quantizer_args=top.get("quantizer_args"),
         extra={key: value for key, value in top.items() if key not in _TOP and key != "format_version"},
     )
 
 
-def _layout(document: Document, top: Mapping[str, Any], report: Report) -> Layout | None:
+def layout_of(document: Document, top: object, report: Report) -> Layout | None:
     """Return how a file is built; None after reporting that nobody knows."""
+    if not isinstance(top, dict) or not (
+        isinstance(top.get("encodings"), (list, dict)) or any(s in top for s in SECTIONS)
+    ):
+        report(_not_encodings(document, "it has neither `encodings` nor `activation_encodings` and `param_encodings`"))
+        return None
     version = top.get("version", "")
     if isinstance(top.get("encodings"), dict):
         if "format_version" in top and not any(s in top for s in SECTIONS):
@@ -112,24 +124,24 @@ def _known(document: Document, version: object, layouts: tuple[Layout, ...], rep
 # One reader per entry, so that a bad one leaves the others alone.
 
 
-def _read_0(top: Mapping[str, Any]) -> Iterator[_Reader]:
+def _read_0(top: Mapping[str, Any]) -> Iterator[Reader]:
     for key, section in SECTIONS.items():
         for name, value in top.get(key, {}).items():
             yield partial(aimet0.read_entry, name, value, section, (key, name))
 
 
-def _read_1(top: Mapping[str, Any]) -> Iterator[_Reader]:
+def _read_1(top: Mapping[str, Any]) -> Iterator[Reader]:
     for key, section in SECTIONS.items():
         for position, value in enumerate(top.get(key, [])):
             yield partial(aimet1.read_entry, value, section, (key, position))
 
 
-def _read_2(top: Mapping[str, Any]) -> Iterator[_Reader]:
+def _read_2(top: Mapping[str, Any]) -> Iterator[Reader]:
     for position, value in enumerate(top["encodings"]):
         yield partial(aimet2.read_entry, value, ("encodings", position))
 
 
-def _read_torch(top: Mapping[str, Any]) -> Iterator[_Reader]:
+def _read_torch(top: Mapping[str, Any]) -> Iterator[Reader]:
     key = "activation_encodings"
     for module, ports in top.get(key, {}).items():
         if not isinstance(ports, dict) or not all(isinstance(numbered, dict) for numbered in ports.values()):
@@ -148,12 +160,12 @@ def _no_ports(where: Path) -> Entry:
     raise MalformedError("a module has the objects `input` and `output`, with one encoding per number", where)
 
 
-def _read_native(top: Mapping[str, Any]) -> Iterator[_Reader]:
+def _read_native(top: Mapping[str, Any]) -> Iterator[Reader]:
     for name, value in top["encodings"].items():
-        yield partial(native.read_entry, name, value, ("encodings", name))
+        yield partial(own.read_entry, name, value, ("encodings", name))
 
 
-_READERS: dict[Layout, Callable[[Mapping[str, Any]], Iterator[_Reader]]] = {
+_READERS: dict[Layout, Callable[[Mapping[str, Any]], Iterator[Reader]]] = {
     Layout.V0_6_1: _read_0,
     Layout.V1_0_0: _read_1,
     Layout.V2_0_0: _read_2,

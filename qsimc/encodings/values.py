@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from qsimc.encodings.entry import Path
 
 DEEPEST = 8
 """Dimensions that a nested list may have; the tensors of real models have five at most."""
+
+FLOATS = frozenset({float})
+NUMBERS = frozenset({int, float})
+"""Types of numbers; not that of `true`, which Python takes for one too."""
 
 
 class MalformedError(Exception):
@@ -79,7 +85,14 @@ def numbers(value: object, where: Path) -> tuple[float, ...]:
     """Return a list of numbers, as `record` does."""
     if not isinstance(value, list) or not value:
         raise MalformedError(f"`{where[-1]}` is not a list of numbers", where)
-    return tuple(number(item, (*where, position)) for position, item in enumerate(value))
+    return _floats(value, where, (len(value),))
+
+
+def wholes(values: Sequence[float], where: Path, low: int, high: int) -> tuple[int, ...]:
+    """Return integers within bounds, as `record` does; a wrong one stands at its position below `where`."""
+    if all(low <= value <= high for value in (min(values), max(values))) and all(map(float.is_integer, values)):
+        return tuple(map(int, values))
+    return tuple(whole(value, (*where, position), low, high) for position, value in enumerate(values))
 
 
 def nested(value: object, where: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -88,20 +101,38 @@ def nested(value: object, where: Path) -> tuple[tuple[int, ...], tuple[float, ..
     Raises:
         MalformedError: lists of one level differ in length, or one is empty.
     """
-    shape: list[int] = []
-    level = [(value, where)]
-    while level and isinstance(level[0][0], list):
-        length = len(level[0][0])
+    shape: tuple[int, ...] = ()
+    level: tuple[Any, ...] = (value,)
+    while isinstance(level[0], list):
+        length = len(level[0])
         if length == 0 or len(shape) == DEEPEST:
-            raise MalformedError(f"`{where[-1]}` holds an empty list, or lists nested too deep", level[0][1])
-        for items, place in level:
+            place = _place(where, 0, shape)
+            raise MalformedError(f"`{where[-1]}` holds an empty list, or lists nested too deep", place)
+        for position, items in enumerate(level):
             if not isinstance(items, list) or len(items) != length:
-                raise MalformedError(f"the lists of `{where[-1]}` differ in length", place)
-        level = [
-            (item, (*place, i)) for items, place in level if isinstance(items, list) for i, item in enumerate(items)
-        ]
-        shape.append(length)
-    return tuple(shape), tuple(number(item, place) for item, place in level)
+                raise MalformedError(f"the lists of `{where[-1]}` differ in length", _place(where, position, shape))
+        level = tuple(chain.from_iterable(level))
+        shape = (*shape, length)
+    return shape, _floats(level, where, shape)
+
+
+def _floats(values: Sequence[Any], where: Path, shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Return numbers as floats, as `record` does.  Files hold millions: what is no plain number is looked for last."""
+    if FLOATS.issuperset(map(type, values)):
+        return tuple(values)
+    if NUMBERS.issuperset(map(type, values)):
+        with suppress(OverflowError):  # of an integer beyond every float
+            return tuple(map(float, values))
+    return tuple(number(value, _place(where, position, shape)) for position, value in enumerate(values))
+
+
+def _place(where: Path, position: int, shape: tuple[int, ...]) -> Path:
+    """Return where the value at a row-major position of nested lists stands."""
+    steps: list[int] = []
+    for length in reversed(shape):
+        position, step = divmod(position, length)
+        steps.append(step)
+    return (*where, *reversed(steps))
 
 
 def unknown(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from qsimc.encodings import aimet0, aimet1, aimet2, native, tensorrt
+from qsimc.encodings import aimet0, aimet1, aimet2, own, tensorrt
 from qsimc.encodings.entry import EncodingsFile, Entry, Layout, Section
 from qsimc.encodings.read import SECTIONS
 from qsimc.version import VERSION
@@ -23,8 +23,8 @@ def document(file: EncodingsFile) -> dict[str, Any]:
     """Return a file in JSON as plain data."""
     if file.layout is Layout.QSIMC:
         return {
-            "format_version": native.FORMAT_VERSION,
-            "encodings": {e.name: native.write_entry(e) for e in file.entries},
+            "format_version": own.FORMAT_VERSION,
+            "encodings": {e.name: own.write_entry(e) for e in file.entries},
             **file.extra,
         }
     if file.layout is Layout.QNN:

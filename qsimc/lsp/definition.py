@@ -195,11 +195,10 @@ def _locations(spans: Iterable[Span], view: View) -> Iterator[types.Location]:
 
 
 def _real(path: str) -> str | None:
-    """Return the absolute path of a file, also of one that comes with qsimc; None if it is packed up."""
+    """Return the absolute path of a file, also of one that comes with qsimc; None of any other relative one."""
     if os.path.isabs(path):
         return os.path.normpath(path)
     folder, _, rest = path.partition("/")
-    root = resources.root("specs")
-    if folder != "specs" or not isinstance(root, Path):
+    if folder != "specs":
         return None
-    return os.path.normpath(root.joinpath(rest).absolute())
+    return os.path.normpath(resources.root("specs").joinpath(rest).absolute())

@@ -11,7 +11,7 @@ from qsimc import targets
 from qsimc.diagnostics import Diagnostic, in_order
 from qsimc.pipeline.check import check, check_source
 from qsimc.pipeline.inputs import Input
-from qsimc.planning.plan import Mode
+from qsimc.planning.mode import Mode
 from qsimc.settings import Settings
 from qsimc.source import Source
 from qsimc.spec import keymap

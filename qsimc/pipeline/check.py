@@ -12,7 +12,7 @@ from qsimc import checks, formats, targets
 from qsimc.checks import Check
 from qsimc.diagnostics import ConfigError, Diagnostic, Report, Severity, in_order, in_vendor_order
 from qsimc.ir.config import Config
-from qsimc.planning.plan import Mode
+from qsimc.planning.mode import Mode
 from qsimc.reading import read_source
 from qsimc.source import Source
 

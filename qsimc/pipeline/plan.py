@@ -208,7 +208,10 @@ def resolve_on(backend: Backend, model: Model, config: Config, chosen: Choices, 
         rewritten = backend.split_edges(rewritten, plan.edges)
         # Everything that there is to report has been.
         plan = _resolved(rewritten, config, chosen, lambda _: None)
-    return None if plan is None else Bound(rewritten, plan, rewritten is not model)
+    if plan is None:
+        return None
+    made_by = tuple(dict.fromkeys(change.rewrite for change in changes))
+    return Bound(rewritten, replace(plan, rewrites=made_by), rewritten is not model)
 
 
 def _resolved(model: Model, config: Config, chosen: Choices, report: Report) -> Plan | None:

@@ -115,7 +115,8 @@ class Plan:
 
     `bare` says of every tensor that has no quantizer, not even a disabled one, why it has none.  `entries` are the
     places in the vendor's own file of results.  `edges`, in the order in which they are read, need quantizers
-    of their own, which the graph has no tensors for yet: such a plan is made anew once it has.
+    of their own, which the graph has no tensors for yet: such a plan is made anew once it has.  `rewrites` are those
+    that changed the model before, its graph or only its weights.
     """
 
     graph: Graph
@@ -126,6 +127,7 @@ class Plan:
     bare: Mapping[str, Reason] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
     edges: tuple[Edge, ...] = ()
+    rewrites: tuple[str, ...] = ()
 
     def __getitem__(self, tensor: str) -> TensorPlan:
         return self.tensors[tensor]

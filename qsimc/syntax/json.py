@@ -20,7 +20,7 @@ from qsimc.diagnostics import Diagnostic, Edit, Fix, Label, Report, Severity, Ve
 from qsimc.source import Source, Span
 
 MAX_DEPTH = 64
-_MAX_DIGITS = 400  # of one number; the longest float64 needs 309, and int() is quadratic
+MAX_DIGITS = 400  # of one number; the longest float64 needs 309, and int() is quadratic
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ class _Parser:
 
     def _number(self, token: _Token) -> Scalar:
         raw, span = self.source.text[token.start : token.end], self._of(token)
-        if len(raw) > _MAX_DIGITS:
+        if len(raw) > MAX_DIGITS:
             raise _StopError(self._syntax(f"a number of {len(raw)} characters is not meant", span))
         value: int | float = int(raw) if raw.lstrip("-").isdigit() else float(raw)
         if isinstance(value, int) and not -(2**63) <= value < 2**64:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import NodeProto
 from onnx.helper import make_node
 
 import qsimc.torch
@@ -31,21 +32,25 @@ VITIS = {
 """Where one layer is of a float type, every layer has quantizers of its own for what it reads."""
 
 
-def saved(folder: Path) -> Path:
-    """Write Conv, ReLU6 and Conv."""
+def saved(folder: Path, act: NodeProto) -> Path:
+    """Write Conv, something from `a` to `b`, and Conv."""
     rng = np.random.default_rng(0)
     constants = {name: rng.normal(size=(4, 4, 3, 3)).astype(np.float32) for name in ("stem.weight", "head.weight")}
     constants |= {name: np.zeros(4, np.float32) for name in ("stem.bias", "head.bias")}
     constants |= {name: np.array(bound, np.float32) for name, bound in (("low", 0), ("high", 6))}
     nodes = [
         make_node("Conv", ["x", "stem.weight", "stem.bias"], ["a"], "stem"),
-        make_node("Clip", ["a", "low", "high"], ["b"], "act"),
+        act,
         make_node("Conv", ["b", "head.weight", "head.bias"], ["y"], "head"),
     ]
     path = folder / "net.onnx"
     shapes = [value("x", [1, 4, 8, 8])], [value("y", [1, 4, 4, 4])]
     path.write_bytes(model_of(nodes, *shapes, constants=constants).SerializeToString())
     return path
+
+
+RELU = make_node("Relu", ["a"], ["b"], "act")
+RELU6 = make_node("Clip", ["a", "low", "high"], ["b"], "act")
 
 
 def refusal(config: str, path: Path, mode: str, *rewrites: str) -> str:
@@ -58,12 +63,18 @@ def refusal(config: str, path: Path, mode: str, *rewrites: str) -> str:
 
 
 def test_a_plan_of_a_rewritten_model_is_refused(tmp_path: Path) -> None:
-    said = refusal("aimet:default", saved(tmp_path), "fixed", "relu6-to-relu")
-    assert said.endswith("or for what rewrites made of it: they differ at the Clip `act`")
+    said = refusal("aimet:default", saved(tmp_path, RELU6), "fixed", "relu6-to-relu")
+    assert said.endswith("namely for what rewrites made of it: relu6-to-relu")
+
+
+def test_a_plan_of_a_model_with_rewritten_weights_is_refused(tmp_path: Path) -> None:
+    """The graph is the same; quantizers calibrated on some weights would quantize others."""
+    said = refusal("aimet:default", saved(tmp_path, RELU), "fixed", "equalize")
+    assert said.endswith("namely for what rewrites made of it: equalize")
 
 
 def test_a_plan_with_quantizers_on_single_edges_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps(VITIS), encoding="utf-8")
-    said = refusal(str(config), saved(tmp_path), "vendor")
-    assert said.endswith("or for what rewrites made of it: they differ at the Conv `stem`")
+    said = refusal(str(config), saved(tmp_path, RELU6), "vendor")
+    assert said.endswith("or for what was made of it: they differ at the Conv `stem`")

@@ -43,6 +43,7 @@ from qsimc.encodings import document as documents
 from qsimc.formats import builtin
 from qsimc.formats.qsim import MAX_EXTENDED, MAX_SETTINGS
 from qsimc.pipeline import encodings as pipeline
+from qsimc.pipeline import encodings_text
 from qsimc.pipeline.check import check, load
 from qsimc.render import RENDERERS
 from qsimc.syntax.json import MAX_DEPTH
@@ -148,7 +149,7 @@ def test_s2_a_config_beyond_the_limit_is_refused(tmp_path: Path, monkeypatch: py
 
 
 def test_s2_encodings_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MAX_BYTES", 100)
+    monkeypatch.setattr(encodings_text, "MAX_BYTES", 100)
     assert codes(pipeline.lint(str(put(tmp_path, "e.json", " " * 101)))) == ["Q0101"]
 
 

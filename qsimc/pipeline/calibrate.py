@@ -42,7 +42,8 @@ class Calibration:
 
     Attributes:
         encodings: tensor -> encoding, for every tensor quantized to integers, sharing ones included.
-        observers: quantizer owner -> the statistic its encoding came from; mergeable with other shards'.
+        observers: quantizer owner -> the statistic its encoding came from; mergeable with other shards'.  Quantizers
+            of nothing but constants have none: theirs is gone with the encoding made of it.
         sketches: activation -> a sample of its values, for the report.
         plan: the plan, less the quantizers that found infinity.
         findings: what calibration changed after the fact.
@@ -67,18 +68,13 @@ class Constants:
 
     Attributes:
         groups: quantizer owner -> the tensors that it quantizes.
-        observers: owner of a quantizer to integers -> its statistic so far.
+        live: owner of a quantizer to integers that depends on data -> its statistic so far.
         encodings: owner of a quantizer of nothing but constants -> its encoding.
     """
 
     groups: Mapping[str, Sequence[TensorPlan]]
-    observers: Mapping[str, Observer]
+    live: Mapping[str, Observer]
     encodings: Mapping[str, Encoding]
-
-    @property
-    def live(self) -> Mapping[str, Observer]:
-        """The observers of the quantizers that depend on data."""
-        return {owner: observer for owner, observer in self.observers.items() if owner not in self.encodings}
 
 
 def calibrate(backend: Backend, model: Model, plan: Plan, batches: Iterable[Batch], seen: Seen) -> Calibration:
@@ -102,14 +98,17 @@ def observe_constants(model: Model, plan: Plan) -> Constants:
     """
     groups = _groups(plan)
     encodings: dict[str, Encoding] = {}
-    observers: dict[str, Observer] = {}
+    live: dict[str, Observer] = {}
     for owner, members in groups.items():
         if plan[owner].spec.type is not Numeric.INT:
             continue
-        observers[owner] = _constants_observed(model, members, unobserved(plan, owner))
+        observer = _constants_observed(model, members, unobserved(plan, owner))
         if all(is_constant(t) for t in members):
-            encodings |= _encoded(plan, {owner: observers[owner]})
-    return Constants(groups=groups, observers=observers, encodings=encodings)
+            # A histogram for each channel of each weight would take more memory than the weights.
+            encodings |= _encoded(plan, {owner: observer})
+        else:
+            live[owner] = observer
+    return Constants(groups=groups, live=live, encodings=encodings)
 
 
 def observe(
@@ -152,7 +151,7 @@ def encode(model: Model, plan: Plan, constants: Constants, observed: Observed) -
         by_tensor, raised = raise_weight_scales(plan.graph, by_tensor, model.constant)
     return Calibration(
         encodings=by_tensor,
-        observers={**constants.observers, **observed.observers},
+        observers=observed.observers,
         sketches={t: s for t, s in observed.sketches.items() if t in by_tensor and isinstance(s, Sketch)},
         plan=left_float(plan, infinite),
         findings=(

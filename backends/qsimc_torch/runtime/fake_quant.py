@@ -23,6 +23,10 @@ SMALLEST_SHARE = 2.0**-6
 """How far training may bring a scale down.  At zero there would be no way back: nothing is inside an empty range."""
 
 
+NATIVE: Callable[[FakeQuantize, Tensor], Tensor | None] | None = None
+"""What does the same as `FakeQuantize.formula`, and sooner, or returns None; qsimc puts it here where it is."""
+
+
 def half_away(steps: Tensor) -> Tensor:
     """Round ties away from zero."""
     return torch.trunc(steps + torch.copysign(torch.full_like(steps, ALMOST_HALF), steps))
@@ -113,8 +117,15 @@ class FakeQuantize(nn.Module):
 
     def fake_quantize(self, values: Tensor) -> Tensor:
         """Return float32 values after a round trip through the grid."""
+        made = None
+        if not torch.compiler.is_compiling() and NATIVE is not None:
+            made = NATIVE(self, values)
+        return self.formula(values) if made is None else made
+
+    def formula(self, values: Tensor) -> Tensor:
+        """Do what `fake_quantize` does, with operators that trace, differentiate and run anywhere."""
         count = values.numel() // max(1, self.scale.numel()) if self.lsq_scaling else None
-        scale, zero_point = (self._beside(numbers, values.ndim) for numbers in self._settled(count))
+        scale, zero_point = (beside(numbers, values.ndim, self.axis) for numbers in self.settled(count))
         if self.numerics.startswith("vitis"):
             return self._vitis(values, scale, zero_point)
         lowest, highest = (self.qmin - zero_point).float(), (self.qmax - zero_point).float()
@@ -131,17 +142,19 @@ class FakeQuantize(nn.Module):
 
     def _vitis(self, values: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
         """Multiply by an amplitude and by its inverse, which have the roundings of vai_q_pytorch's kernels."""
-        inverse_scale = 1.0 / scale
-        if self.axis is not None:
-            inverse_scale = 1.0 / (1.0 / (1.0 / scale.float())).double()
-        amplitude = inverse_scale.float()
+        factor = amplitude(scale, per_channel=self.axis is not None)
         lowest, highest = self.qmin - zero_point, self.qmax - zero_point
-        ratio = values * amplitude
+        ratio = values * factor
         steps = _inside(ratio, lowest.float(), highest.float())
         whole = ROUNDINGS[self.rounding](steps)
-        if max(abs(self.qmin), abs(self.qmax)) >= EXACT // 2:  # float32 does not hold every integer of the grid
+        if self.is_wide:
             whole = self._wide(ratio, zero_point)
-        return (straight_through(steps, whole) + 0.0) * (1.0 / amplitude)
+        return (straight_through(steps, whole) + 0.0) * (1.0 / factor)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether float32 does not hold every integer of the grid."""
+        return max(abs(self.qmin), abs(self.qmax)) >= EXACT // 2
 
     def _wide(self, ratio: Tensor, zero_point: Tensor) -> Tensor:
         """Return whole steps by way of 64-bit integers, as float32 has them."""
@@ -157,7 +170,7 @@ class FakeQuantize(nn.Module):
     def freeze(self) -> None:
         """Quantize by the encoding as it is now, which no optimizer moves from here on."""
         self.observer, self.lsq_scaling = None, False
-        for name, value in zip(("scale", "zero_point"), self._settled(), strict=True):
+        for name, value in zip(("scale", "zero_point"), self.settled(), strict=True):
             delattr(self, name)
             self.register_buffer(name, value.detach().clone())
         self.smallest = None
@@ -182,7 +195,7 @@ class FakeQuantize(nn.Module):
             delattr(self, name)
             self.register_parameter(name, nn.Parameter(value))
 
-    def _settled(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+    def settled(self, count: int | None = None) -> tuple[Tensor, Tensor]:
         """Return the scale and the zero point that quantize, with the gradients of those that are trained.
 
         Args:
@@ -210,7 +223,7 @@ class FakeQuantize(nn.Module):
 
     def encoding(self) -> dict[str, Any]:
         """Return the encoding as plain data, as `encodings.json` has it."""
-        scale, zero_point = (numbers.detach().cpu() for numbers in self._settled())
+        scale, zero_point = (numbers.detach().cpu() for numbers in self.settled())
         return {
             "bits": (self.qmax - self.qmin).bit_length(),
             "signed": self.qmin < 0,
@@ -228,14 +241,6 @@ class FakeQuantize(nn.Module):
     def extra_repr(self) -> str:
         channels = "" if self.axis is None else f", axis={self.axis}"
         return f"{', '.join(self.tensors)}, qmin={self.qmin}, qmax={self.qmax}{channels}"
-
-    def _beside(self, numbers: Tensor, ndim: int) -> Tensor:
-        """Return numbers of shape (C,) shaped to broadcast against a tensor with `ndim` dimensions."""
-        if self.axis is None:
-            return numbers.reshape(())
-        shape = [1] * ndim
-        shape[self.axis] = -1
-        return numbers.reshape(shape)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move with the model, but stay float64: a model in half precision has the same encodings."""
@@ -257,6 +262,21 @@ class FakeQuantize(nn.Module):
         self.calibrated = bool(torch.isfinite(self.scale).all())
         if self.smallest is not None:
             self.smallest = self.scale.detach() * SMALLEST_SHARE
+
+
+def beside(numbers: Tensor, ndim: int, axis: int | None) -> Tensor:
+    """Return numbers of shape (C,) shaped to broadcast against a tensor with `ndim` dimensions."""
+    if axis is None:
+        return numbers.reshape(())
+    shape = [1] * ndim
+    shape[axis] = -1
+    return numbers.reshape(shape)
+
+
+def amplitude(scale: Tensor, *, per_channel: bool) -> Tensor:
+    """Return Vitis AI's factor from values to steps."""
+    inverse = 1.0 / (1.0 / (1.0 / scale.float())).double() if per_channel else 1.0 / scale
+    return inverse.float()
 
 
 def _inside(steps: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:

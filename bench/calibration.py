@@ -1,7 +1,8 @@
 """What calibration costs, in plain onnxruntime passes over the same samples, and in memory: qsimc and the others.
 
-    python bench/calibration.py [--quick] [--models NAME...] [--rounds 5] [--samples 128] [--json FILE]
-    python bench/calibration.py --memory [--quick] [--models NAME...] [--json FILE]
+    python bench/calibration.py [--quick] [--models NAME...] [--tools NAME...] [--methods NAME...] [--rounds 5]
+                                [--samples 128] [--json FILE]
+    python bench/calibration.py --memory [--quick] [--models NAME...] [--tools NAME...] [--methods NAME...] [--json FILE]
 
 Each tool runs in a process and an environment of its own (tools/, environments.py), all of them at once, one working
 at a time.  A round asks each in turn, method by method, for a plain pass and a calibration, so that a machine that
@@ -15,9 +16,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,16 @@ def worker(tool: Tool, model: str) -> Iterator[Worker]:
         process.wait()
 
 
-def times(model: str, rounds: int, samples: int) -> Iterator[dict[str, Any]]:
+def chosen(tool: Tool, methods: Sequence[str] | None) -> Tool:
+    """Return a tool with some of its methods; all if none are named."""
+    return replace(tool, methods={name: most for name, most in tool.methods.items() if not methods or name in methods})
+
+
+def times(model: str, asked: Mapping[str, Tool], rounds: int, samples: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each tool and method."""
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     with ExitStack() as stack:
-        tools = {name: tool for name, tool in TOOLS.items() if model in tool.models}
+        tools = {name: tool for name, tool in asked.items() if model in tool.models}
         workers = {name: stack.enter_context(worker(tool, model)) for name, tool in tools.items()}
         for turn in range(rounds + 1):  # the first round warms up, on few samples
             print(f"{model}: round {turn} of {rounds}", file=sys.stderr, flush=True)
@@ -142,9 +148,9 @@ def times(model: str, rounds: int, samples: int) -> Iterator[dict[str, Any]]:
         yield {"model": model, "tool": name, "method": method, **summary(runs)}
 
 
-def memory(model: str, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
+def memory(model: str, asked: Mapping[str, Tool], counts: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Yield a row for each tool, method and number of samples."""
-    for name, tool in TOOLS.items():
+    for name, tool in asked.items():
         for method, most in tool.methods.items():
             for count in counts if model in tool.models and method != "float" else ():
                 if count > most:
@@ -160,6 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     parser.add_argument("--models", nargs="+", choices=MODELS, metavar="NAME", help=", ".join(MODELS))
+    parser.add_argument("--tools", nargs="+", choices=TOOLS, metavar="NAME", default=[*TOOLS], help=", ".join(TOOLS))
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these methods of each tool")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--quick", action="store_true", help="MobileNetV2 only, 8 samples, three rounds")
@@ -168,11 +176,12 @@ def main() -> None:
     usual = MEMORY_MODELS if arguments.memory else MODELS
     models = arguments.models or (("MobileNetV2",) if arguments.quick else usual)
     subprocess.run([python_of("qsimc"), str(HERE / "models.py"), *models], check=True)
+    tools = {name: chosen(TOOLS[name], arguments.methods) for name in arguments.tools}
     rounds, samples = (3, 8) if arguments.quick else (arguments.rounds, arguments.samples)
     rows: list[dict[str, Any]] = []
     for model in models:
         counts = (8, 32) if arguments.quick else MEMORY_SAMPLES
-        for row in memory(model, counts) if arguments.memory else times(model, rounds, samples):
+        for row in memory(model, tools, counts) if arguments.memory else times(model, tools, rounds, samples):
             print(*(f"{value:.3g}" if isinstance(value, float) else value for value in row.values()), flush=True)
             rows.append(row)
             if arguments.json:  # at once: what was measured is not lost when a long run is stopped

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qsimc.calibrate.aimet_buckets import BUCKETS, Buckets
 from qsimc.calibrate.arithmetic import F32, F64, I64, float32, parts, round_half_away
 from qsimc.calibrate.levels import Levels
+from qsimc.native.aimet_search import first_of_least_cost
 
 CLIPPING_COST = 3.0
 """How much dearer (gamma) an error is that clipping makes than one that rounding makes."""
@@ -42,19 +43,29 @@ def least_error(buckets: Buckets, levels: Levels) -> tuple[float, int]:
     """Return the scale and offset, on the unsigned grid, of least cost; of equals the first.
 
     AIMET computes what every candidate costs.  Most clip so much that this alone costs more than a whole better
-    candidate does, and need no look: candidates are taken from the least that they may cost upwards.
+    candidate does, and need no look.
     """
     scales, offsets = _symmetric(buckets, levels) if levels.symmetric else _asymmetric(buckets, levels)
     grids = _Grids.of(buckets, scales, offsets, levels)
+    best = first_of_least_cost(
+        (grids.shares[grids.used], grids.middles[grids.used], grids.used),
+        (scales, grids.offsets, grids.low_bucket, grids.high_bucket, grids.low_centre, grids.high_centre),
+    )
+    if best is None:
+        best = _first_of_least_cost(grids)
+    return float(scales[best]), int(offsets[best])
+
+
+def _first_of_least_cost(grids: _Grids) -> int:
+    """Return the number of the first candidate of least cost, looking from the least that they may cost upwards."""
     bounds = grids.least_costs()
     promising = np.argsort(bounds, kind="stable")
-    costs = np.full(len(scales), np.inf)
-    for some in parts(len(scales), len(grids.used)):
+    costs = np.full(len(bounds), np.inf)
+    for some in parts(len(bounds), len(grids.used)):
         if bounds[promising[some][0]] > costs.min():
             break
         costs[promising[some]] = grids.costs(promising[some])
-    best = int(np.argmin(costs))
-    return float(scales[best]), int(offsets[best])
+    return int(np.argmin(costs))
 
 
 def percentile_range(buckets: Buckets, percentile: float) -> tuple[np.float32, np.float32]:

@@ -304,6 +304,8 @@ EXPORT void qsimc_tally_on_grid(const float *x, size_t n, int64_t *row)
 
 #include "fake_quantize.c"
 
+#include "aimet_search.c"
+
 /* ---- onnxruntime operators ----
  *
  * Tally(x: float, tally: int64) and TallyOnGrid add a tensor to row `row` of a tally, which is an input of the model:

@@ -1,8 +1,7 @@
 """What calibration costs, in plain onnxruntime passes over the same samples, and in memory: qsimc and the others.
 
-    python bench/calibration.py [--quick] [--models NAME...] [--tools NAME...] [--methods NAME...] [--rounds 5]
-                                [--samples 128] [--json FILE]
-    python bench/calibration.py --memory [--quick] [--models NAME...] [--tools NAME...] [--methods NAME...] [--json FILE]
+    python bench/calibration.py [--memory] [--quick] [--models NAME...] [--tools NAME...] [--methods NAME...]
+                                [--rounds 5] [--samples 128] [--json FILE]
 
 Each tool runs in a process and an environment of its own (tools/, environments.py), all of them at once, one working
 at a time.  A round asks each in turn, method by method, for a plain pass and a calibration, so that a machine that

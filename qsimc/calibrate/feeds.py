@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -94,6 +95,7 @@ class Feeds:
         self.grid_rows = {tensor: [row for _, _, row in feed.grid_rows] for tensor, feed in self._feeds.items()}
         self.valued = {t for t, feed in self._feeds.items() if any(w is Wants.VALUES for _, _, w in feed.places())}
         self.tally, self.grids = Tally(len(self.rows)), GridTally(grids)
+        self._each_batch = [(t, feed) for t, feed in self._feeds.items() if feed.grid_rows or t in self.valued]
 
     def show(self, tensor: str, values: NDArray[Any]) -> None:
         """Take one tensor of a batch; tensors come in the order of the streams.
@@ -115,11 +117,12 @@ class Feeds:
         for observed, place, stream in feed.grid_rows:
             self.grids.clear(stream)
             self.grids.count(stream, flat)
-            if not self.grids.laid_out(stream) and (grid := self._grid_of(observed[place], stream)) is not None:
+            low, high = self.grids.range(stream)
+            if not self.grids.laid_out(stream) and (grid := _grid_of(observed[place], low, high)) is not None:
                 self.grids.lay_out(stream, grid)
                 self.grids.clear(stream)
                 self.grids.count(stream, flat)
-            self._observe_counts(observed, place, stream)
+            self._observe_counts(observed, place, stream, low, high)
         self._observe_values(feed, values)
 
     def lay_out(self) -> bool:
@@ -129,11 +132,11 @@ class Feeds:
         """
         asked: dict[tuple[int, int], Grid] = {}
         laid_out = False
-        for feed in self._feeds.values():
+        for _, feed in self._each_batch:
             for observed, place, stream in feed.grid_rows:
                 if self.grids.laid_out(stream):
                     continue
-                grid = asked.get((id(observed), place)) or self._grid_of(observed[place], stream)
+                grid = asked.get((id(observed), place)) or _grid_of(observed[place], *self.grids.range(stream))
                 if grid is not None:
                     asked[id(observed), place] = grid
                     self.grids.lay_out(stream, grid)
@@ -149,14 +152,17 @@ class Feeds:
         Raises:
             InputError: a tensor holds NaN (Q0607); the first one is named.
         """
-        nan, infinite = self.tally.nan, self.tally.infinite
+        nan = self.tally.nan
         if nan.any():
             raise InputError([_not_finite([*self.rows][int(nan.argmax())], self._path)])
-        for tensor, feed in self._feeds.items():
+        if not self._each_batch:
+            return
+        infinite, ranges = self.tally.infinite, self.grids.ranges()
+        for tensor, feed in self._each_batch:
             if tensor in self.rows and infinite[self.rows[tensor]]:
                 continue
             for observed, place, stream in feed.grid_rows:
-                self._observe_counts(observed, place, stream)
+                self._observe_counts(observed, place, stream, *ranges[stream])
             if tensor in self.valued:
                 self._observe_values(feed, values[tensor])
 
@@ -202,14 +208,8 @@ class Feeds:
         low, high = lows[self.rows[tensor]], highs[self.rows[tensor]]
         return bool(low <= high and (max(low, floor) == -np.inf or min(high, ceiling) == np.inf))
 
-    def _grid_of(self, observer: Observer, stream: int) -> Grid | None:
-        """Return the grid that an observer has for a stream's batch, if it is one of finite values."""
-        low, high = self.grids.range(stream)
-        return cast(GridObserver, observer).grid(low, high) if -np.inf < low <= high < np.inf else None
-
-    def _observe_counts(self, observed: list[Observer], place: int, stream: int) -> None:
-        low, high = self.grids.range(stream)
-        if low > high or (np.isfinite(low) and np.isfinite(high)):
+    def _observe_counts(self, observed: list[Observer], place: int, stream: int, low: float, high: float) -> None:
+        if low > high or (isfinite(low) and isfinite(high)):
             observer = cast(GridObserver, observed[place])
             observed[place] = observer.observe_counts(self.grids.counts(stream), low, high)
 
@@ -218,6 +218,11 @@ class Feeds:
         for observed, place, wants in feed.places():
             if wants is Wants.VALUES:
                 observed[place] = observed[place].observe(by_channel)
+
+
+def _grid_of(observer: Observer, low: float, high: float) -> Grid | None:
+    """Return the grid that an observer has for a batch from low to high, if it is one of finite values."""
+    return cast(GridObserver, observer).grid(low, high) if -np.inf < low <= high < np.inf else None
 
 
 def _not_finite(tensor: str, path: str) -> Diagnostic:

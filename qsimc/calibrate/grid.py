@@ -97,8 +97,16 @@ class GridTally:
         """Return the counts of a stream's batch, shape (CELLS,)."""
         return self.rows[stream, _COUNTS:]
 
+    def ranges(self) -> list[tuple[float, float]]:
+        """Return the smallest and the largest value of each stream's batch; inf and -inf of one that has none."""
+        low, high = self.rows[:, LOW], self.rows[:, HIGH]
+        empty = low > high
+        lows = np.where(empty, np.float32(np.inf), values_of(low))
+        highs = np.where(empty, np.float32(-np.inf), values_of(high))
+        return list(zip(lows.tolist(), highs.tolist(), strict=True))
+
     def range(self, stream: int) -> tuple[float, float]:
-        """Return the smallest and the largest value of a stream's batch; inf and -inf if it has none."""
+        """Return the smallest and the largest value of one stream's batch, as `ranges` does."""
         low, high = self.rows[stream, (LOW, HIGH)]
         if low > high:
             return float("inf"), float("-inf")

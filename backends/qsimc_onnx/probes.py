@@ -7,6 +7,7 @@ instead, and NumPy counts them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,7 +118,7 @@ class _Probes:
         return self._node("Cast", [source], nodes, to=TensorProto.FLOAT)
 
     def _operator(self, kind: str, inputs: list[str], row: int, nodes: list[NodeProto]) -> None:
-        self.counted.append(self._node(kind, inputs, nodes, domain=native.DOMAIN, row=row))
+        self.counted.append(self._node(kind, inputs, nodes, domain=native.DOMAIN, row=row, threads=os.cpu_count() or 1))
 
     def _node(self, op: str, inputs: list[str], nodes: list[NodeProto], **attributes: Any) -> str:
         # Numbered, because `fresh` looks for a free number from 2 up.

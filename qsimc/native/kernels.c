@@ -238,15 +238,14 @@ static void finish(const Job *job)
     }
 }
 
-/* A part is long enough to be worth handing over; as they are powers of two, threads get the same number. */
-enum { PARTS = 16, PART = 1 << 15 };
+/* A part is long enough to be worth handing over.  Each has its own settling to do, so that more of them than threads
+ * would cost more than they even out. */
+enum { PARTS = 64, PART = 1 << 14 };
 
-static size_t parts_of(size_t n)
+static size_t parts_of(size_t n, size_t threads)
 {
-    size_t parts = 1;
-    while (parts < PARTS && n / parts >= 2 * PART)
-        parts *= 2;
-    return parts;
+    size_t parts = n / PART < threads ? n / PART : threads;
+    return parts < 1 ? 1 : parts < PARTS ? parts : PARTS;
 }
 
 /* Runs a function with an argument in so many threads, and waits for all of them: `GOMP_parallel`. */
@@ -274,7 +273,7 @@ static void take_parts(void *parts_)
 static void tally(const float *x, size_t n, int64_t *row, int on_grid)
 {
     Range ranges[PARTS];
-    Job job = {x, n, threads.parallel ? parts_of(n) : 1, row, on_grid, ranges, PTHREAD_MUTEX_INITIALIZER};
+    Job job = {x, n, threads.parallel ? parts_of(n, threads.count) : 1, row, on_grid, ranges, PTHREAD_MUTEX_INITIALIZER};
     Parts parts = {&job, 0};
     if (job.parts > 1)
         threads.parallel(take_parts, &parts, threads.count, 0);
@@ -309,7 +308,8 @@ EXPORT void qsimc_tally_on_grid(const float *x, size_t n, int64_t *row)
 /* ---- onnxruntime operators ----
  *
  * Tally(x: float, tally: int64) and TallyOnGrid add a tensor to row `row` of a tally, which is an input of the model:
- * it lies in the caller's memory, and nothing but the count is written.  Their output is one zero that nobody reads.
+ * it lies in the caller's memory, and nothing but the count is written.  `threads` of the session's take part.  The
+ * output is one zero that nobody reads.
  *
  * onnxruntime's interface for operators is a table of functions, whose order its releases keep.  Of its header only
  * what is used is said here: where a function stands, and what it takes.
@@ -366,7 +366,7 @@ typedef struct Op {
 } Op;
 
 typedef struct {
-    int64_t row;
+    int64_t row, threads;
     int on_grid;
 } Kernel;
 
@@ -406,7 +406,7 @@ static Status *compute(void *kernel_, void *context)
     if (kernel->row < 0 || (size_t)kernel->row >= size / row_size)
         return refuse("the tally has no such row");
     Range ranges[PARTS];
-    size_t parts = parts_of(n);
+    size_t parts = parts_of(n, kernel->threads > 0 ? (size_t)kernel->threads : 1);
     Job job = {x, n, parts, (int64_t *)tally + (size_t)kernel->row * row_size, kernel->on_grid, ranges,
                PTHREAD_MUTEX_INITIALIZER};
     if (parts == 1)
@@ -430,6 +430,8 @@ static Status *create(const Op *op, const Function *table, const void *info, voi
         return refuse("out of memory");
     kernel->on_grid = op->on_grid;
     Status *status = CALL(INT_ATTRIBUTE, (const void *, const char *, int64_t *), info, "row", &kernel->row);
+    if (!status)
+        status = CALL(INT_ATTRIBUTE, (const void *, const char *, int64_t *), info, "threads", &kernel->threads);
     if (status)
         free(kernel);
     else

@@ -18,7 +18,8 @@ def fuzz_one(data: bytes) -> None:
     shown(findings)
     if model is None:
         return
-    assert read_graph(model.proto) == model.graph
+    # In words: a constant may be NaN, which equals nothing.
+    assert repr(read_graph(model.proto)) == repr(model.graph)
     try:
         plan("aimet:default", path)
     except InputError as error:

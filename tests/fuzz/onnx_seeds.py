@@ -13,6 +13,9 @@ from onnx.helper import make_function, make_graph, make_node, make_opsetid, make
 from tests.backends.onnx_models import data, model_of, small_net, value
 
 
+_NAN = make_node("Constant", [], ["k"], value_float=float("nan"))
+
+
 def seeds() -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes of each seed."""
     whole = small_net().SerializeToString()
@@ -34,6 +37,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "external_outside", _with_external("../../etc/passwd").SerializeToString()
     yield "functions", _with_functions().SerializeToString()
     yield "constants", _chain(_constants()).SerializeToString()
+    yield "not_a_number", _chain([_NAN, make_node("Mul", ["x", "k"], ["y"])]).SerializeToString()
     yield "quantized", _quantized().SerializeToString()
 
 

@@ -12,7 +12,6 @@ from onnx.helper import make_function, make_graph, make_node, make_opsetid, make
 
 from tests.backends.onnx_models import data, model_of, small_net, value
 
-
 _NAN = make_node("Constant", [], ["k"], value_float=float("nan"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from math import prod
 
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
@@ -19,6 +20,10 @@ BITS: Mapping[int, int] = {
     TensorProto.FLOAT4E2M1: 4,
 }
 """Width of the element types that are packed, several to a byte."""
+
+
+_AS_SIZES = 1 << 10
+"""Elements up to which a constant may be a shape, or the like, to ONNX."""
 
 
 def opset(model: ModelProto) -> int:
@@ -117,3 +122,20 @@ def _item_size(data_type: int) -> int:
         return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize)
     except KeyError:
         raise ValueError(f"its element type {data_type} is unknown") from None
+
+
+def without_weights(model: ModelProto) -> ModelProto:
+    """Return a model whose weights have no values, for shape inference: it copies all of a model, twice."""
+    graph = model.graph
+    bare = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    bare.graph.name = graph.name
+    for kept in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(bare.graph, kept).extend(getattr(graph, kept))
+    for tensor in graph.initializer:
+        if prod(tensor.dims) <= _AS_SIZES:
+            bare.graph.initializer.append(tensor)
+        else:
+            bare.graph.initializer.add(
+                name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
+            )
+    return bare

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import onnx
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
 from qsimc_onnx.model import OnnxModel
+from qsimc_onnx.protos import without_weights
 
 from qsimc.graph import Graph
 from qsimc_torch.sizes import Value
@@ -20,9 +20,6 @@ Shape = tuple[int | None, ...]
 
 _SMALL = 1 << 16
 """Elements up to which a constant may steer a shape; a weight is never read for that."""
-
-_AS_SIZES = 1 << 10
-"""Elements up to which a constant may be a shape, or the like, to ONNX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +73,10 @@ class Known:
 def _inferred(model: ModelProto) -> dict[str, Shape]:
     """Return the shapes that follow from those that the file states; nothing where ONNX cannot infer them."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(without_weights(model), data_prop=True)
     except (onnx.shape_inference.InferenceError, EncodeError, ValueError):
         return {}
     return {v.name: shape for v in inferred.graph.value_info if (shape := _shape(v)) is not None}
-
-
-def _without_weights(model: ModelProto) -> ModelProto:
-    """Return a model whose weights have no values: inference copies all of it, twice, and sizes are few numbers."""
-    graph = model.graph
-    bare = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
-    bare.graph.name = graph.name
-    for kept in ("node", "input", "output", "value_info", "sparse_initializer"):
-        getattr(bare.graph, kept).extend(getattr(graph, kept))
-    for tensor in graph.initializer:
-        if prod(tensor.dims) <= _AS_SIZES:
-            bare.graph.initializer.append(tensor)
-        else:
-            bare.graph.initializer.add(
-                name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
-            )
-    return bare
 
 
 def _number(value: Value, dtype: str) -> NDArray[Any] | None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from math import ceil, log2, prod
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto
 from onnx.helper import make_node
 
 from qsimc.backend import Change
@@ -19,6 +19,7 @@ from qsimc.planning.vitis.network import Network
 from qsimc_onnx.editor import Editor
 from qsimc_onnx.graph import read_graph
 from qsimc_onnx.origins import tag
+from qsimc_onnx.protos import without_weights
 
 _POOLS = ("avgpool", "adaptive_avg_pool2d")
 
@@ -32,9 +33,6 @@ _KNOWN = {
     (14, 14): 196 * 21 / 4096,
 }
 """Window -> area x the multiple of a power of two that the DPU takes for 1 / area."""
-
-_AS_SIZES = 64
-"""Elements of a constant that can be a shape, or the like, at most."""
 
 
 def round_averages(editor: Editor) -> Sequence[Change]:
@@ -93,7 +91,7 @@ class _Shapes:
     def inferred(self) -> Mapping[str, tuple[int, ...]]:
         """Tensor -> shape, 0 for a size that is not known."""
         try:
-            graph = onnx.shape_inference.infer_shapes(_without_weights(self.model)).graph
+            graph = onnx.shape_inference.infer_shapes(without_weights(self.model)).graph
         except (onnx.shape_inference.InferenceError, ValueError):
             graph = self.model.graph
         found: dict[str, tuple[int, ...]] = {}
@@ -101,20 +99,3 @@ class _Shapes:
             sizes = [d.dim_value if d.HasField("dim_value") else 0 for d in value.type.tensor_type.shape.dim]
             found.setdefault(value.name, tuple(sizes))
         return found
-
-
-def _without_weights(model: ModelProto) -> ModelProto:
-    """Return a model whose large constants have no values: inference copies all of it, and sizes are small ones."""
-    bare = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
-    graph = model.graph
-    named = GraphProto(name=graph.name, input=graph.input, output=graph.output, value_info=graph.value_info)
-    bare.graph.CopyFrom(named)
-    bare.graph.node.extend(graph.node)
-    for tensor in graph.initializer:
-        if prod(tensor.dims) <= _AS_SIZES:
-            bare.graph.initializer.append(tensor)
-        else:
-            bare.graph.initializer.add(
-                name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
-            )
-    return bare

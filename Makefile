@@ -43,7 +43,7 @@ conformance:  ## real models out of packages, and AIMET itself beside us, in env
 	$(PYTHON) tests/conformance/aimet/run.py
 	$(PYTHON) tests/conformance/formats/run.py
 
-bench:  ## time and memory, qsimc's and other tools', into bench/README.md (an hour or two)
+bench:  ## time and memory, qsimc's and other tools', into bench/README.md (hours)
 	$(PYTHON) bench/run.py
 
 clean:  ## remove what make made

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 def uncollected() -> Iterator[None]:
     """Leave out Python's search for cyclic garbage while many objects are made that all live on.
 
-    Each search walks over all of them, so that a plan of 10 000 nodes takes a quarter longer, and one of ten times
-    the nodes more than ten times as long.
+    Each search walks over all of them, so that time would grow faster than what is made.
     """
     enabled = gc.isenabled()
     gc.disable()

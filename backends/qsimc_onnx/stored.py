@@ -1,7 +1,7 @@
 """A model's constants after their quantizers: to run it with its weights quantized, without nodes that do so.
 
 Where a quantizer is a node, onnxruntime folds it when it loads the model: with the values of every step in memory at
-once, eight times the weights, and with the result in memory as well, where a file would be mapped.
+once, several times the weights, and with the result in memory as well, where a file would be mapped.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ class _Steps:
                 raise InputError([not_finite(self.model, name, "activation")])
             self.infinite.add(name)
             return values
-        self.sketches[name] = self.sketches[name].observe(flat[:, :: max(1, flat.size // 4096) | 1])
+        self.sketches[name] = self.sketches[name].observe(flat)
         try:
             self.observers[name] = self.observers[name].observe(self._reaching_zero(planned, flat))
         except ValueError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +18,7 @@ from qsimc import native
 from qsimc.backend import Batch, samples
 from qsimc.calibrate.derive import derived
 from qsimc.calibrate.encoding import Encoding
-from qsimc.calibrate.feeds import Feeds, Observers, Stream
-from qsimc.calibrate.grid import GridTally
-from qsimc.calibrate.tally import Tally
+from qsimc.calibrate.feeds import Counts, Feeds, Observers, Stream
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
@@ -27,6 +28,10 @@ from qsimc_onnx.stored import with_quantized_constants
 from qsimc_onnx.write import save
 
 _STORED = (Kind.PARAM, Kind.CONSTANT)
+
+_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+AT_ONCE = min(2, _PROCESSORS)
+"""Batches that are run at a time.  Each needs memory for its activations."""
 
 
 def observe(
@@ -56,10 +61,38 @@ def observe(
             seen(samples(batch))
         return feeds.finish()
     with _counting(model, plan, params, feeds) as counter:
-        for batch in batches:
-            counter.count(batch, feeds)
+        for batch in _counted(batches, counter, feeds):
             seen(samples(batch))
     return feeds.finish()
+
+
+def _counted(batches: Iterable[Batch], counter: _Counter, feeds: Feeds) -> Iterator[Batch]:
+    """Count batches, several at a time, and yield each when its observers have taken it, in order.
+
+    One model run leaves processors idle, between its operators and in those that are small; another one fills the
+    gaps.  The first batch goes alone, because it lays out the grids of all.
+    """
+    idle = deque(feeds.counts() for _ in range(AT_ONCE + 1))
+    running: deque[tuple[Batch, Counts, Future[Outputs]]] = deque()
+
+    def taken() -> Batch:
+        batch, counts, outputs = running.popleft()
+        found = outputs.result()
+        if feeds.lay_out(counts):
+            found = counter.count(batch, Counts(feeds.tally(), counts.grids))
+        feeds.take(counts, found)
+        idle.append(counts)
+        return batch
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for number, batch in enumerate(batches):
+            if number == 1 or not idle:
+                yield taken()
+            counts = idle.popleft()
+            feeds.begin(counts)
+            running.append((batch, counts, threads.submit(counter.count, batch, counts)))
+        while running:
+            yield taken()
 
 
 def _in_order(plan: Plan) -> Sequence[TensorPlan]:
@@ -76,30 +109,20 @@ class _Counter:
 
     session: onnxruntime.InferenceSession
     probed: Probed
+    feeds: Feeds
     path: str
 
-    def count(self, batch: Batch, feeds: Feeds) -> None:
-        """Run one batch and let the observers take it."""
-        if not self.probed.tally:
-            found = self._run(batch)
-            for tensor in feeds.counted:
-                feeds.show(tensor, found[tensor])
-            return
-        feeds.grids.clear()
-        found = self._run(batch, feeds.tally, feeds.grids)
-        if feeds.lay_out():
-            feeds.grids.clear()
-            self._run(batch, Tally(len(feeds.rows)), feeds.grids)
-        feeds.take(found)
-
-    def _run(self, batch: Batch, tally: Tally | None = None, grids: GridTally | None = None) -> Outputs:
+    def count(self, batch: Batch, counts: Counts) -> Outputs:
         """Run one batch, count it, and return the values of the tensors that leave the session."""
-        counted = {self.probed.tally: tally.rows} if tally is not None else {}
-        if grids is not None and self.probed.grids:
-            counted[self.probed.grids] = grids.rows
+        counted = {self.probed.tally: counts.tally.rows, self.probed.grids: counts.grids.rows}
+        counted.pop("", None)
         made = run_once(self.session, self.probed.outputs, {**batch, **counted}, self.path)
         named = dict(zip(self.probed.outputs, made, strict=True))
-        return {tensor: named[output] for tensor, output in self.probed.found.items()}
+        found = {tensor: named[output] for tensor, output in self.probed.found.items()}
+        if not self.probed.tally:
+            for tensor in self.feeds.counted:
+                self.feeds.count(counts, tensor, found[tensor])
+        return found
 
 
 @contextmanager
@@ -123,7 +146,7 @@ def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feed
         probed = attach(proto, wanted, inside=native.kernels() is not None)
         with_probes = optimised.with_name("probed.onnx")
         with_probes.write_bytes(proto.SerializeToString())
-        yield _Counter(load(str(with_probes), _in_file_order(), model.path), probed, model.path)
+        yield _Counter(load(str(with_probes), _in_file_order(), model.path), probed, feeds, model.path)
 
 
 def _optimising(path: Path, mode: Mode) -> onnxruntime.SessionOptions:
@@ -148,6 +171,8 @@ def _in_file_order() -> onnxruntime.SessionOptions:
     options = quiet_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    # Each run is in a thread of its own already.
+    options.intra_op_num_threads = max(_PROCESSORS - AT_ONCE + 1, 1)
     if native.kernels() is not None:
         options.register_custom_ops_library(str(native.LIBRARY))
     return options

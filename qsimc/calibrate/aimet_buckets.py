@@ -77,8 +77,9 @@ class Buckets:
 
     def averaged(self, counts: NDArray[Any], size: int) -> Buckets:
         """Return the histogram with one batch of `size` values averaged in, which fell as `counts` says."""
-        shares = (self.shares * self.batches + counts / size) / (self.batches + 1)
-        return Buckets(self.width, self.first, shares, self.batches + 1)
+        shares = self.shares[None].copy()
+        average_in(shares, np.full((1, 1), float(self.batches)), counts[None], np.full((1, 1), size))
+        return Buckets(self.width, self.first, shares[0], self.batches + 1)
 
     def edges(self) -> F64:
         """Return the lower edges, shape (BUCKETS,)."""
@@ -92,6 +93,21 @@ class Buckets:
             high = edges[-1]  # C++ takes a last index of 0 for "none found"
         start = min(float32(low), np.float32(0))
         return start, max(float32(high), np.float32(0), start + np.float32(MINIMUM_WIDTH))
+
+
+def average_in(shares: F64, batches: F64, counts: NDArray[Any], sizes: I64) -> None:
+    """Average a batch into each of several histograms, in place.
+
+    Args:
+        shares: shape (n, BUCKETS).
+        batches: how many each has had, shape (n, 1).
+        counts: of the batches in the buckets, shape (n, BUCKETS).
+        sizes: of the batches, shape (n, 1).
+    """
+    shares *= batches
+    shares += counts / sizes
+    batches += 1
+    shares /= batches
 
 
 def _laid_out(low: np.float32, high: np.float32) -> Buckets:

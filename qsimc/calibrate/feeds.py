@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, TypeAlias, cast
@@ -14,6 +15,7 @@ from qsimc.calibrate.arithmetic import F32
 from qsimc.calibrate.bits import BitHistogram
 from qsimc.calibrate.derive import Clipped
 from qsimc.calibrate.grid import Grid, GridTally
+from qsimc.calibrate.jointly import GridObservers
 from qsimc.calibrate.observer import GridObserver, HistogramObserver, Observer, Wants
 from qsimc.calibrate.observers import channels_first
 from qsimc.calibrate.tally import Tally, holds_infinity, holds_nan
@@ -31,13 +33,17 @@ class Stream:
     axis: int | None = None
 
 
+_GridRow: TypeAlias = "tuple[int, int]"
+"""The place of a grid observer, and the row of a stream's counts for it."""
+
+
 @dataclass(slots=True)
 class _Feed:
     """What one stream extends: the observers of its owner, which others may extend as well, and its own sketches."""
 
     stream: Stream
     extended: Sequence[list[Observer]]
-    grid_rows: list[tuple[list[Observer], int, int]] = field(default_factory=list)
+    grid_rows: list[_GridRow] = field(default_factory=list)
 
     def places(self) -> Iterator[tuple[list[Observer], int, Wants]]:
         """Yield each observer as a list, its place in that, and what it must see.
@@ -49,21 +55,33 @@ class _Feed:
                 yield observers, place, Wants.VALUES if self.stream.axis is not None else observer.wants
 
 
+@dataclass(slots=True)
+class Counts:
+    """What batches are counted into, one after the other.
+
+    Attributes:
+        tally: counts of all these batches.
+        grids: counts of the last batch, on the grids of observers that have one.
+    """
+
+    tally: Tally
+    grids: GridTally
+
+
 class Feeds:
     """The streams of a pass over some data, counted in place, and the observers that they extend.
 
     The histogram of a stream that another one gives (`qsimc.calibrate.derive`) is not counted.
 
-    Each batch is either shown tensor by tensor (`show`), or counted by others into `tally` and `grids` and then
-    taken as a whole (`take`); the numbers are the same.
+    Each batch is either shown tensor by tensor (`show`), or counted elsewhere and then taken as a whole (`take`); the
+    numbers are the same.  Several batches may be counted at a time, each into counts of its own (`counts`), as long
+    as they are taken in their order.
 
     Attributes:
         counted: the tensors to count at all, in the order of the streams.
-        rows: tensor -> its row in `tally`; those whose histogram another one gives have none.
-        grid_rows: tensor -> its rows in `grids`.
+        rows: tensor -> its row in a tally; those whose histogram another one gives have none.
+        grid_rows: tensor -> its rows among the counts on grids.
         valued: the tensors that some observer must see all values of.
-        tally: counts of all batches.
-        grids: counts of the last batch, on the grids of observers that have one.
     """
 
     def __init__(
@@ -84,18 +102,35 @@ class Feeds:
             if any(extended):
                 self._feeds[stream.tensor] = _Feed(stream, extended)
         self._derived = {tensor: derived[tensor] for tensor in self._feeds if self._is_given(tensor, derived)}
-        grids = 0
+        self._grid_count = 0
+        held: dict[tuple[int, int], tuple[int, list[Observer], int]] = {}
         for feed in self._feeds.values():
             for observed, place, wants in feed.places():
                 if wants is Wants.GRID:
-                    feed.grid_rows.append((observed, place, grids))
-                    grids += 1
+                    observer, *_ = held.setdefault((id(observed), place), (len(held), observed, place))
+                    feed.grid_rows.append((observer, self._grid_count))
+                    self._grid_count += 1
+        self._grid_observers = GridObservers(
+            cast(GridObserver, observed[place]) for _, observed, place in held.values()
+        )
+        self._held = [(observed, place) for _, observed, place in held.values()]
         self.rows = {t: row for row, t in enumerate(t for t in self._feeds if t not in self._derived)}
         self.counted = [t for t, feed in self._feeds.items() if t in self.rows or feed.grid_rows]
-        self.grid_rows = {tensor: [row for _, _, row in feed.grid_rows] for tensor, feed in self._feeds.items()}
+        self.grid_rows = {tensor: [row for _, row in feed.grid_rows] for tensor, feed in self._feeds.items()}
         self.valued = {t for t, feed in self._feeds.items() if any(w is Wants.VALUES for _, _, w in feed.places())}
-        self.tally, self.grids = Tally(len(self.rows)), GridTally(grids)
+        self._grids: dict[int, Grid] = {}
+        self._counts: list[Counts] = []
         self._each_batch = [(t, feed) for t, feed in self._feeds.items() if feed.grid_rows or t in self.valued]
+
+    def counts(self) -> Counts:
+        """Return new counts; `finish` adds them to all others."""
+        made = Counts(self.tally(), GridTally(self._grid_count))
+        self._counts.append(made)
+        return made
+
+    def tally(self) -> Tally:
+        """Return a new tally, which only who asked for it knows."""
+        return Tally(len(self.rows))
 
     def show(self, tensor: str, values: NDArray[Any]) -> None:
         """Take one tensor of a batch; tensors come in the order of the streams.
@@ -106,45 +141,65 @@ class Feeds:
         feed = self._feeds.get(tensor)
         if feed is None:
             return
+        counts = self._counts[0] if self._counts else self.counts()
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
         if tensor in self.rows:
-            seen = self.tally.rows[self.rows[tensor]]
-            self.tally.count(self.rows[tensor], flat)
+            seen = counts.tally.rows[self.rows[tensor]]
+            counts.tally.count(self.rows[tensor], flat)
             if holds_nan(seen):
                 raise InputError([_not_finite(tensor, self._path)])
             if holds_infinity(seen):
                 return
-        for observed, place, stream in feed.grid_rows:
-            self.grids.clear(stream)
-            self.grids.count(stream, flat)
-            low, high = self.grids.range(stream)
-            if not self.grids.laid_out(stream) and (grid := _grid_of(observed[place], low, high)) is not None:
-                self.grids.lay_out(stream, grid)
-                self.grids.clear(stream)
-                self.grids.count(stream, flat)
-            self._observe_counts(observed, place, stream, low, high)
+        grids = counts.grids
+        for observer, row in feed.grid_rows:
+            grids.clear(row)
+            grids.count(row, flat)
+            ends = grids.range(row)
+            if not grids.laid_out(row) and (grid := self._grid(observer, *ends)) is not None:
+                grids.lay_out(row, grid)
+                grids.clear(row)
+                grids.count(row, flat)
+            if _is_shown(*ends):
+                self._grid_observers.observe_counts([observer], grids.counts([row]), [ends])
         self._observe_values(feed, values)
 
-    def lay_out(self) -> bool:
-        """Lay out the grids that a batch, counted without them, asks for; whether there are any: then count it again.
+    def begin(self, counts: Counts) -> None:
+        """Make counts ready for the next batch: those on grids are of one batch alone."""
+        for row, grid in self._grids.items():
+            if not counts.grids.laid_out(row):
+                counts.grids.lay_out(row, grid)
+        counts.grids.clear()
+
+    def count(self, counts: Counts, tensor: str, values: NDArray[Any]) -> None:
+        """Count one tensor of a batch."""
+        flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+        if tensor in self.rows:
+            counts.tally.count(self.rows[tensor], flat)
+        for row in self.grid_rows[tensor]:
+            counts.grids.count(row, flat)
+
+    def lay_out(self, counts: Counts) -> bool:
+        """Lay out the grids that the batch last counted lacks; whether there are any: then count it on grids again.
 
         Streams that extend one observer have one grid, that of the first to ask for one.
         """
-        asked: dict[tuple[int, int], Grid] = {}
+        asked: dict[int, Grid] = {}
         laid_out = False
         for _, feed in self._each_batch:
-            for observed, place, stream in feed.grid_rows:
-                if self.grids.laid_out(stream):
+            for observer, row in feed.grid_rows:
+                if counts.grids.laid_out(row):
                     continue
-                grid = asked.get((id(observed), place)) or _grid_of(observed[place], *self.grids.range(stream))
+                grid = asked.get(observer) or self._grid(observer, *counts.grids.range(row))
                 if grid is not None:
-                    asked[id(observed), place] = grid
-                    self.grids.lay_out(stream, grid)
+                    asked[observer] = self._grids[row] = grid
+                    counts.grids.lay_out(row, grid)
                     laid_out = True
+        if laid_out:
+            counts.grids.clear()
         return laid_out
 
-    def take(self, values: Mapping[str, NDArray[Any]]) -> None:
-        """Take a batch that was counted into `tally` and `grids`.
+    def take(self, counts: Counts, values: Mapping[str, NDArray[Any]]) -> None:
+        """Take the batch last counted into `counts`.
 
         Args:
             values: tensor -> its values, at least of those in `valued`.
@@ -152,27 +207,36 @@ class Feeds:
         Raises:
             InputError: a tensor holds NaN (Q0607); the first one is named.
         """
-        nan = self.tally.nan
+        nan = counts.tally.nan
         if nan.any():
             raise InputError([_not_finite([*self.rows][int(nan.argmax())], self._path)])
         if not self._each_batch:
             return
-        infinite, ranges = self.tally.infinite, self.grids.ranges()
+        infinite, ranges = counts.tally.infinite, counts.grids.ranges()
+        shown: list[_GridRow] = []
         for tensor, feed in self._each_batch:
             if tensor in self.rows and infinite[self.rows[tensor]]:
                 continue
-            for observed, place, stream in feed.grid_rows:
-                self._observe_counts(observed, place, stream, *ranges[stream])
+            shown.extend((observer, row) for observer, row in feed.grid_rows if _is_shown(*ranges[row]))
             if tensor in self.valued:
                 self._observe_values(feed, values[tensor])
+        for turn in _turns(shown):
+            observers, rows = [observer for observer, _ in turn], [row for _, row in turn]
+            self._grid_observers.observe_counts(observers, counts.grids.counts(rows), [ranges[row] for row in rows])
 
     def finish(self) -> tuple[Observers, Observers]:
         """Return the observers, and the sketches, extended by all batches, without those that saw infinity."""
+        for (observed, place), observer in zip(self._held, self._grid_observers.finish(), strict=True):
+            observed[place] = observer
         histograms: dict[str, BitHistogram] = {}
         infinite: set[str] = set()
-        lows, highs = self.tally.low, self.tally.high
+        first, *others = self._counts or [self.counts()]
+        tally = first.tally
+        for other in others:
+            tally.add(other.tally)
+        lows, highs = tally.low, tally.high
         for tensor, feed in self._feeds.items():
-            histogram = self._histogram(tensor, histograms)
+            histogram = self._histogram(tensor, tally, histograms)
             histograms[tensor] = histogram
             if self._is_infinite(tensor, lows, highs):
                 infinite.add(feed.stream.owner)
@@ -191,13 +255,13 @@ class Feeds:
             return False
         return all(wants is not Wants.VALUES for _, _, wants in self._feeds[tensor].places())
 
-    def _histogram(self, tensor: str, before: Mapping[str, BitHistogram]) -> BitHistogram:
+    def _histogram(self, tensor: str, tally: Tally, before: Mapping[str, BitHistogram]) -> BitHistogram:
         """Return the histogram of a tensor, that of whose source may be needed."""
         if tensor in self._derived:
             clipped = self._derived[tensor]
             return before[clipped.source].clipped(clipped.low, clipped.high)
         row = self.rows[tensor]
-        return BitHistogram.of(self.tally, slice(row, row + 1))
+        return BitHistogram.of(tally, slice(row, row + 1))
 
     def _is_infinite(self, tensor: str, lows: F32, highs: F32) -> bool:
         """Return whether a tensor holds infinity: it, or what it is clipped from, and no clip takes that away."""
@@ -208,10 +272,9 @@ class Feeds:
         low, high = lows[self.rows[tensor]], highs[self.rows[tensor]]
         return bool(low <= high and (max(low, floor) == -np.inf or min(high, ceiling) == np.inf))
 
-    def _observe_counts(self, observed: list[Observer], place: int, stream: int, low: float, high: float) -> None:
-        if low > high or (isfinite(low) and isfinite(high)):
-            observer = cast(GridObserver, observed[place])
-            observed[place] = observer.observe_counts(self.grids.counts(stream), low, high)
+    def _grid(self, observer: int, low: float, high: float) -> Grid | None:
+        """Return the grid that an observer has for a batch from low to high, if it is one of finite values."""
+        return self._grid_observers.grid(observer, low, high) if -np.inf < low <= high < np.inf else None
 
     def _observe_values(self, feed: _Feed, values: NDArray[Any]) -> None:
         by_channel = channels_first(values.astype(np.float32, copy=False), feed.stream.axis)
@@ -220,9 +283,21 @@ class Feeds:
                 observed[place] = observed[place].observe(by_channel)
 
 
-def _grid_of(observer: Observer, low: float, high: float) -> Grid | None:
-    """Return the grid that an observer has for a batch from low to high, if it is one of finite values."""
-    return cast(GridObserver, observer).grid(low, high) if -np.inf < low <= high < np.inf else None
+def _is_shown(low: float, high: float) -> bool:
+    """Return whether observers are shown a batch of values from low to high: an empty one, too, but no infinity."""
+    return low > high or (isfinite(low) and isfinite(high))
+
+
+def _turns(rows: Iterable[_GridRow]) -> list[list[_GridRow]]:
+    """Return the rows in lists that have no observer twice: it takes its streams one after the other."""
+    turns: list[list[_GridRow]] = []
+    taken: Counter[int] = Counter()
+    for observer, row in rows:
+        if taken[observer] == len(turns):
+            turns.append([])
+        turns[taken[observer]].append((observer, row))
+        taken[observer] += 1
+    return turns
 
 
 def _not_finite(tensor: str, path: str) -> Diagnostic:

@@ -6,6 +6,7 @@ A row begins with the range of the batch as ordered bits, then says where its gr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from qsimc import native
 from qsimc.calibrate.arithmetic import F32, I64
 from qsimc.calibrate.counting import counted
-from qsimc.calibrate.tally import EMPTY, HIGH, LOW, ordered, values_of
+from qsimc.calibrate.tally import EMPTY, HIGH, LOW, holds_nan, ordered, values_of
 
 CELLS = 1538
 """Cells of a grid: AIMET's 1536 buckets, and what lies before and after them."""
@@ -81,7 +82,7 @@ class GridTally:
         return self._grids[stream] is not None
 
     def count(self, stream: int, values: F32) -> None:
-        """Count values, shape (n,), contiguous, none of them NaN."""
+        """Count values, shape (n,), contiguous; with NaN among them only the range means anything."""
         library = native.kernels()
         if library is not None:
             native.tally_on_grid(library, values, self.rows[stream])
@@ -90,12 +91,14 @@ class GridTally:
         if values.size:
             row[LOW] = min(row[LOW], int(ordered(values.min(keepdims=True))[0]))
             row[HIGH] = max(row[HIGH], int(ordered(values.max(keepdims=True))[0]))
-        if grid is not None:
+        if grid is not None and not holds_nan(row):
             row[_COUNTS:] += grid.counts(values)
 
-    def counts(self, stream: int) -> I64:
-        """Return the counts of a stream's batch, shape (CELLS,)."""
-        return self.rows[stream, _COUNTS:]
+    def counts(self, streams: Sequence[int]) -> I64:
+        """Return the counts of the batches of some streams, shape (len(streams), CELLS)."""
+        # Those of all of them need not be copied.
+        every = [*streams] == [*range(len(self.rows))]
+        return self.rows[slice(None) if every else streams, _COUNTS:]
 
     def ranges(self) -> list[tuple[float, float]]:
         """Return the smallest and the largest value of each stream's batch; inf and -inf of one that has none."""

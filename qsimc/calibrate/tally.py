@@ -64,6 +64,12 @@ class Tally:
         elif flat.size:
             _count(flat, self.rows[stream])
 
+    def add(self, other: Tally) -> None:
+        """Extend every stream by what another tally has of it."""
+        np.minimum(self.rows[:, LOW], other.rows[:, LOW], out=self.rows[:, LOW])
+        np.maximum(self.rows[:, HIGH], other.rows[:, HIGH], out=self.rows[:, HIGH])
+        self.rows[:, COUNTS:] += other.rows[:, COUNTS:]
+
     @property
     def low(self) -> F32:
         """Smallest value of each stream, shape (streams,); +inf before the first."""

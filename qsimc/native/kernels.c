@@ -46,19 +46,13 @@ enum {
     GRID_ROW = GRID_COUNTS + CELLS,
 };
 
-/* A function that the compiler must not look through: what it is given stays an argument. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define APART __attribute__((noipa))
-#else
-#define APART __attribute__((noinline))
-#endif
-
 /* Neighbours often fall in one bin, zeros above all, and an increment waits for the one before it in the same place.
  * So values take turns between copies of the table; with eight of them the count is as fast as memory takes writes. */
 #define LANES 8
 
-/* Values that are looked at together: they stay in the first-level cache from the range to the count. */
-#define BLOCK 2048
+/* Values that are looked at together, so that they stay in the first-level cache; and how far ahead memory is asked for
+ * what comes next. */
+#define BLOCK 1024
 
 /* A lane counts in 32 bits. */
 #define MOST ((size_t)1 << 30)
@@ -75,8 +69,7 @@ static inline void widen(Range *range, Range by)
     range->high = by.high > range->high ? by.high : range->high;
 }
 
-/* GCC turns this loop into vectors: integers have a minimum and a maximum without exceptions. */
-static inline __attribute__((always_inline)) Range range_of(const int32_t *x, size_t n)
+CLONES static Range range_of(const int32_t *x, size_t n)
 {
     int32_t low = INT32_MAX, high = INT32_MIN;
     for (size_t k = 0; k < n; k++) {
@@ -112,48 +105,77 @@ CLONES static void settle_bits(int64_t *counts, size_t n, Range range)
         n -= settle(counts, magnitude) + settle(counts, negative + magnitude);
 }
 
-/* Count numbers, each shifted right, into the lanes.  They are `table` here, and the loop is apart, because
- * to find a thread's own memory in it takes a call, or makes every increment wait for the one before it.  Memory has
- * nothing else to do meanwhile than to bring the block that comes next, which is `ahead`. */
-static inline __attribute__((always_inline)) void count_into(const uint32_t *x, size_t n, int shift, uint32_t *table,
-                                                             const float *ahead)
+/* LANES integers, in a vector where the processor has one. */
+typedef int32_t Some __attribute__((vector_size(sizeof(int32_t) * LANES)));
+typedef uint32_t SomeUnsigned __attribute__((vector_size(sizeof(uint32_t) * LANES)));
+typedef Some SomeInMemory __attribute__((aligned(sizeof(int32_t)), may_alias));
+
+/* The range of values LANES apart from one another, for each of their places. */
+typedef struct {
+    Some low, high;
+} Ranges;
+
+static inline __attribute__((always_inline)) void widen_all(Ranges *ranges, const uint32_t *x)
 {
-    size_t k = 0;
-    for (; k + LANES <= n; k += LANES) {
-        __builtin_prefetch(ahead + k, 0, 2);
-        table[(x[k] >> shift) * LANES]++;
-        table[(x[k + 1] >> shift) * LANES + 1]++;
-        table[(x[k + 2] >> shift) * LANES + 2]++;
-        table[(x[k + 3] >> shift) * LANES + 3]++;
-        table[(x[k + 4] >> shift) * LANES + 4]++;
-        table[(x[k + 5] >> shift) * LANES + 5]++;
-        table[(x[k + 6] >> shift) * LANES + 6]++;
-        table[(x[k + 7] >> shift) * LANES + 7]++;
+    Some bits = *(const SomeInMemory *)x, ordered = bits ^ (Some)((SomeUnsigned)(bits >> 31) >> 1);
+    Some lower = ordered < ranges->low, higher = ordered > ranges->high;
+    ranges->low = (ordered & lower) | (ranges->low & ~lower);
+    ranges->high = (ordered & higher) | (ranges->high & ~higher);
+}
+
+static Range all_of(const Ranges *ranges)
+{
+    Range range = {INT32_MAX, INT32_MIN};
+    for (size_t lane = 0; lane < LANES; lane++)
+        widen(&range, (Range){ranges->low[lane], ranges->high[lane]});
+    return range;
+}
+
+static const Ranges nothing = {
+    {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX},
+    {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN},
+};
+
+/* Count n values, at most MOST and a multiple of LANES, into the lanes by their leading bits, and widen the ranges.
+ *
+ * A round makes LANES increments, and the processor one store a cycle; the ranges are made meanwhile, and memory
+ * brings what comes later.  The lanes are `table` here, because to find a thread's own memory in the loop takes a
+ * call, or makes every increment wait for the one before it. */
+CLONES static void count_bits(const uint32_t *x, size_t n, uint32_t *table, Ranges *found)
+{
+    Ranges ranges = *found;
+    for (size_t k = 0; k < n; k += LANES) {
+        __builtin_prefetch(x + k + BLOCK, 0, 2);
+        widen_all(&ranges, x + k);
+        for (size_t lane = 0; lane < LANES; lane++)
+            table[(x[k + lane] >> SHIFT) * LANES + lane]++;
     }
-    for (; k < n; k++)
-        table[(x[k] >> shift) * LANES]++;
+    *found = ranges;
 }
 
-APART static void count_bits(const uint32_t *x, size_t n, uint32_t *table, const float *ahead)
+/* As `count_bits`, where the counts are in the lanes being known already. */
+CLONES static void count_places(const uint32_t *x, const uint32_t *places, size_t n, uint32_t *table, Ranges *found)
 {
-    count_into(x, n, SHIFT, table, ahead);
-}
-
-APART static void count_cells(const uint32_t *x, size_t n, uint32_t *table, const float *ahead)
-{
-    count_into(x, n, 0, table, ahead);
+    Ranges ranges = *found;
+    for (size_t k = 0; k < n; k += LANES) {
+        __builtin_prefetch(x + k + BLOCK, 0, 2);
+        widen_all(&ranges, x + k);
+        for (size_t lane = 0; lane < LANES; lane++)
+            table[places[k + lane] + lane]++;
+    }
+    *found = ranges;
 }
 
 /* Count n values, at most MOST, by their leading bits. */
-CLONES static Range tally_bits(const uint32_t *x, size_t n, int64_t *counts, pthread_mutex_t *settling)
+static Range tally_bits(const uint32_t *x, size_t n, int64_t *counts, pthread_mutex_t *settling)
 {
-    Range range = {INT32_MAX, INT32_MIN};
-    for (size_t start = 0; start < n; start += BLOCK) {
-        const uint32_t *block = x + start;
-        size_t size = n - start < BLOCK ? n - start : BLOCK;
-        widen(&range, range_of((const int32_t *)block, size));
-        count_bits(block, size, lanes, (const float *)block + BLOCK);
-    }
+    Ranges ranges = nothing;
+    size_t whole = n - n % LANES;
+    count_bits(x, whole, lanes, &ranges);
+    Range range = all_of(&ranges);
+    widen(&range, range_of((const int32_t *)x + whole, n - whole));
+    for (size_t k = whole; k < n; k++)
+        lanes[(x[k] >> SHIFT) * LANES]++;
     pthread_mutex_lock(settling);
     settle_bits(counts, n, range);
     pthread_mutex_unlock(settling);
@@ -162,41 +184,71 @@ CLONES static Range tally_bits(const uint32_t *x, size_t n, int64_t *counts, pth
 
 typedef struct {
     float reciprocal;
-    double before, lowest, highest;
+    int64_t before, lowest, highest;
 } Grid;
 
 static Grid grid_of(const int64_t *row)
 {
     int32_t bits = (int32_t)row[RECIPROCAL];
-    Grid grid = {0, (double)row[BEFORE], (double)row[LOWEST], (double)row[HIGHEST]};
+    Grid grid = {0, row[BEFORE], row[LOWEST], row[HIGHEST]};
     memcpy(&grid.reciprocal, &bits, sizeof bits);
     return grid;
 }
 
-/* Count n values, at most MOST, by the cells of a grid; without one only their range is taken. */
-CLONES static Range tally_grid(const float *x, size_t n, const Grid *grid, int64_t *counts, pthread_mutex_t *settling)
+/* Numbers of cells that float32 holds exactly. */
+#define EXACT ((int64_t)1 << 24)
+
+static int is_exact(const Grid *grid)
 {
-    Range range = {INT32_MAX, INT32_MIN};
-    uint32_t cells[BLOCK];
-    for (size_t start = 0; start < n; start += BLOCK) {
-        const float *block = x + start;
-        size_t size = n - start < BLOCK ? n - start : BLOCK;
-        widen(&range, range_of((const int32_t *)block, size));
-        if (grid->lowest > grid->highest)
-            continue;
-        for (size_t k = 0; k < size; k++) {
-            double cell = (double)floorf(block[k] * grid->reciprocal) - grid->before;
-            /* The comparisons are such that NaN comes out as the lowest. */
-            cell = cell > grid->lowest ? cell : grid->lowest;
-            cell = cell < grid->highest ? cell : grid->highest;
-            cells[k] = (uint32_t)(int32_t)cell;
-        }
-        count_cells(cells, size, lanes, block + BLOCK);
+    return -EXACT <= grid->before + grid->lowest && grid->before + grid->highest <= EXACT;
+}
+
+static size_t cell_of(float x, const Grid *grid)
+{
+    double cell = (double)floorf(x * grid->reciprocal) - (double)grid->before;
+    /* The comparisons are such that NaN comes out as the lowest. */
+    cell = cell > (double)grid->lowest ? cell : (double)grid->lowest;
+    cell = cell < (double)grid->highest ? cell : (double)grid->highest;
+    return (size_t)cell;
+}
+
+/* Write where in the lanes the cells of n values are counted, on a grid that is exact.  What is cut off first, at
+ * whole numbers, has the same cell as what is cut off after the floor. */
+CLONES static void find_places(const float *x, size_t n, const Grid *grid, uint32_t *places)
+{
+    float reciprocal = grid->reciprocal, lowest = (float)(grid->before + grid->lowest),
+          highest = (float)(grid->before + grid->highest);
+    int32_t before = (int32_t)grid->before;
+    for (size_t k = 0; k < n; k++) {
+        float place = x[k] * reciprocal;
+        /* The comparisons are such that NaN comes out as the lowest. */
+        place = place > lowest ? place : lowest;
+        place = place < highest ? place : highest;
+        int32_t cut = (int32_t)place; /* towards zero */
+        places[k] = (uint32_t)(cut - ((float)cut > place) - before) * LANES;
     }
+}
+
+/* Count n values, at most MOST, by the cells of a grid; without one only their range is taken. */
+static Range tally_grid(const float *x, size_t n, const Grid *grid, int64_t *counts, pthread_mutex_t *settling)
+{
+    if (grid->lowest > grid->highest)
+        return range_of((const int32_t *)x, n);
+    Ranges ranges = nothing;
+    size_t whole = is_exact(grid) ? n - n % LANES : 0;
+    for (size_t start = 0; start < whole; start += BLOCK) {
+        size_t size = whole - start < BLOCK ? whole - start : BLOCK;
+        uint32_t places[BLOCK];
+        find_places(x + start, size, grid, places);
+        count_places((const uint32_t *)x + start, places, size, lanes, &ranges);
+    }
+    Range range = all_of(&ranges);
+    widen(&range, range_of((const int32_t *)x + whole, n - whole));
+    for (size_t k = whole; k < n; k++)
+        lanes[cell_of(x[k], grid) * LANES]++;
     pthread_mutex_lock(settling);
-    if (grid->lowest <= grid->highest)
-        for (size_t cell = 0; cell < CELLS; cell++)
-            settle(counts, cell);
+    for (size_t cell = 0; cell < CELLS; cell++)
+        settle(counts, cell);
     pthread_mutex_unlock(settling);
     return range;
 }
@@ -216,7 +268,7 @@ static void tally_part(void *job_, size_t part)
 {
     Job *job = job_;
     size_t start = job->n / job->parts * part, end = part + 1 == job->parts ? job->n : start + job->n / job->parts;
-    Grid grid = job->on_grid ? grid_of(job->row) : (Grid){0, 0, 0, 0};
+    Grid grid = job->on_grid ? grid_of(job->row) : (Grid){0, 0, 1, 0};
     Range range = {INT32_MAX, INT32_MIN};
     for (; start < end; start += MOST) {
         size_t size = end - start < MOST ? end - start : MOST;

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 from onnx.helper import make_node
 from qsimc_onnx import BACKEND
+from qsimc_onnx import observe as observing
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
 from qsimc_onnx.session import run
@@ -233,17 +234,49 @@ def test_a_tensor_that_shares_a_quantizer_feeds_its_owner_in_graph_order(tmp_pat
         np.testing.assert_allclose(values, expected[tensor].reshape(1, -1), atol=1e-5)
 
 
-def test_batches_are_counted_and_taken_one_at_a_time(tmp_path: Path) -> None:
+def test_batches_are_taken_in_order_and_only_a_few_are_held(tmp_path: Path) -> None:
     proto = model_of([make_node("Relu", ["x"], ["y"])], [value("x", ["n", 2])], [value("y", ["n", 2])])
+    sizes = [3, 1, 5, 2, 7, 4, 6]
     counts: list[int] = []
+    held: list[int] = []
 
     def batches() -> Any:
-        for size in (3, 1, 5):
-            assert len(counts) == [3, 1, 5].index(size)
+        for number, size in enumerate(sizes):
+            held.append(number - len(counts))
             yield {"x": data((size, 2))}
 
     observed(opened(proto, tmp_path), {"y": [MinMax.empty()]}, batches(), counts=counts)
-    assert counts == [3, 1, 5]
+    assert counts == sizes
+    assert max(held) <= observing.AT_ONCE + 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_batches_at_a_time_change_nothing(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observing, "AT_ONCE", at_once)
+    model = opened(small_net(), tmp_path)
+    rng = np.random.default_rng(3)
+    # The first two batches are of zeros, so that the grid is laid out late, with other batches on their way.
+    batches = [{"x": (rng.normal(size=(2, 3, 4, 4)) * (k > 1)).astype(np.float32)} for k in range(9)]
+    (recorded,) = observed(model, recorders(["x"], *Wants), batches).values()
+    histogram, grid, values = recorded
+    expected = np.concatenate([batch["x"].ravel() for batch in batches])
+    assert histogram.seen[0].counts.sum() == expected.size
+    assert (histogram.seen[0].low[0], histogram.seen[0].high[0]) == (expected.min(), expected.max())
+    ends = [(batch["x"].min(), batch["x"].max()) for batch in batches]
+    assert [(low, high) for _, low, high in grid.seen] == ends
+    assert [int(counts.sum()) for counts, *_ in grid.seen] == [0, *(batch["x"].size for batch in batches[1:])]
+    for shown, batch in zip(values.seen, batches, strict=True):
+        np.testing.assert_array_equal(shown.ravel(), batch["x"].ravel())
+
+
+def test_the_first_nan_is_named_though_later_batches_are_on_their_way(tmp_path: Path) -> None:
+    nodes = [make_node("Relu", ["a"], ["first"]), make_node("Relu", ["b"], ["second"])]
+    proto = model_of(nodes, [value("a", [2]), value("b", [2])], [value("first", [2]), value("second", [2])])
+    fine, nan = np.ones(2, np.float32), np.full(2, np.nan, np.float32)
+    batches = [{"a": fine, "b": fine}, {"a": fine, "b": nan}, {"a": nan, "b": fine}]
+    with pytest.raises(InputError) as caught:
+        observed(opened(proto, tmp_path), {"a": [MinMax.empty()], "b": [MinMax.empty()]}, batches)
+    assert "`b` is NaN" in str(caught.value)
 
 
 def test_scalars_and_empty_tensors_are_observed(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC",
 
 
 class KernelsHook(BuildHookInterface[Any]):
-    """Compiles the one file of C into a library that onnxruntime and ctypes load; it knows nothing of Python."""
+    """Compiles the kernels into a library that onnxruntime and ctypes load; it knows nothing of Python."""
 
     PLUGIN_NAME = "custom"
 

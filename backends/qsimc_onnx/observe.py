@@ -142,11 +142,18 @@ def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feed
         del proto
         load(str(written), _optimising(optimised, plan.mode), model.path)
         proto = onnx.load_model(optimised, load_external_data=False)
-        wanted = Wanted(tensors=feeds.counted, rows=feeds.rows, grids=feeds.grid_rows, values=feeds.valued)
+        options = _in_file_order()
+        wanted = Wanted(
+            tensors=feeds.counted,
+            rows=feeds.rows,
+            grids=feeds.grid_rows,
+            values=feeds.valued,
+            threads=options.intra_op_num_threads,
+        )
         probed = attach(proto, wanted, inside=native.kernels() is not None)
         with_probes = optimised.with_name("probed.onnx")
         with_probes.write_bytes(proto.SerializeToString())
-        yield _Counter(load(str(with_probes), _in_file_order(), model.path), probed, feeds, model.path)
+        yield _Counter(load(str(with_probes), options, model.path), probed, feeds, model.path)
 
 
 def _optimising(path: Path, mode: Mode) -> onnxruntime.SessionOptions:

@@ -7,7 +7,6 @@ instead, and NumPy counts them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,12 +29,14 @@ class Wanted:
         rows: tensor -> its row in the tally, of those that have one.
         grids: tensor -> its rows among the counts on grids.
         values: tensors that have to leave the session, as they are.
+        threads: those of the session.
     """
 
     tensors: Sequence[str]
     rows: Mapping[str, int]
     grids: Mapping[str, Sequence[int]]
     values: Collection[str]
+    threads: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ def attach(model: ModelProto, wanted: Wanted, *, inside: bool) -> Probed:
     Args:
         inside: count inside the session, by the kernels' operators.
     """
-    blocked.keep_blocked(model)
+    blocked.keep_blocked(model, inside=inside)
     probes = _Probes(model, wanted)
     for tensor in wanted.tensors:
         if inside:
@@ -118,7 +119,7 @@ class _Probes:
         return self._node("Cast", [source], nodes, to=TensorProto.FLOAT)
 
     def _operator(self, kind: str, inputs: list[str], row: int, nodes: list[NodeProto]) -> None:
-        self.counted.append(self._node(kind, inputs, nodes, domain=native.DOMAIN, row=row, threads=os.cpu_count() or 1))
+        self.counted.append(self._node(kind, inputs, nodes, domain=native.DOMAIN, row=row, threads=self.wanted.threads))
 
     def _node(self, op: str, inputs: list[str], nodes: list[NodeProto], **attributes: Any) -> str:
         # Numbered, because `fresh` looks for a free number from 2 up.
@@ -133,7 +134,7 @@ class _Probes:
         tally = self.tally if self.counted else ""
         grids = self.grids if self.counted and any(self.wanted.grids.values()) else ""
         graph.input.extend(make_tensor_value_info(name, TensorProto.INT64, None) for name in (tally, grids) if name)
-        if self.counted:
+        if self.counted and native.DOMAIN not in {opset.domain for opset in self.model.opset_import}:
             self.model.opset_import.append(make_opsetid(native.DOMAIN, 1))
         outputs = [*dict.fromkeys(self.found.values())] or self.counted[-1:]
         del graph.output[:]

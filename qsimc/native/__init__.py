@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 LIBRARY = Path(__file__).with_name("libkernels.so.1")
-"""Where the build puts the kernels; also a library of onnxruntime operators, `Tally` and `TallyOnGrid`."""
+"""Where the build puts the kernels; also a library of onnxruntime operators (operators.c)."""
 
 DOMAIN = "qsimc.native"
 """The operators' domain."""

@@ -140,7 +140,8 @@ def test_the_kernels_run_clean_under_sanitizers(tmp_path: Path) -> None:
         "assert native.kernels() is not None\n"
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[2:]]))\n"
     )
-    chosen = ["tests/unit/test_native.py", "tests/backends/test_onnx_observe.py", "-k", "counts or finite or grid"]
+    backends = ["tests/backends/test_onnx_observe.py", "tests/backends/test_onnx_blocked.py"]
+    chosen = ["tests/unit/test_native.py", *backends, "-k", "counts or finite or grid or numbers"]
     done = subprocess.run(
         [sys.executable, "-c", script, str(library), *chosen],
         cwd=ROOT,

@@ -1,0 +1,283 @@
+/* onnxruntime operators; part of kernels.c.
+ *
+ * Tally(x: float, tally: int64) and TallyOnGrid add a tensor to row `row` of a tally, which is an input of the model:
+ * it lies in the caller's memory, and nothing but the count is written.  `threads` of the session's take part.  The
+ * output is one zero that nobody reads.
+ *
+ * Add(x: float, channels: float) and Mul have a number for each channel of x, dimension 1.  `block` channels lie
+ * together, as in the layout that onnxruntime's convolutions prefer, which its own Add and Mul do not know.
+ *
+ * onnxruntime's interface for operators is a table of functions, whose order its releases keep.  Of its header only
+ * what is used is said here: where a function stands, and what it takes.
+ */
+
+enum {
+    API_VERSION = 18,
+    OP_VERSION = 18,
+    CREATE_STATUS = 0,
+    CREATE_DOMAIN = 26,
+    DOMAIN_ADD = 27,
+    ADD_DOMAIN = 28,
+    TENSOR_DATA = 51,
+    DIMENSION_COUNT = 61,
+    DIMENSIONS = 62,
+    ELEMENT_COUNT = 64,
+    TENSOR_INFO = 65,
+    INT_ATTRIBUTE = 86,
+    KERNEL_INPUT = 90,
+    KERNEL_OUTPUT = 91,
+    RELEASE_INFO = 99,
+    PARALLEL_FOR = 274,
+    FLOAT = 1,
+    INT64 = 7,
+    INVALID_ARGUMENT = 2,
+};
+
+typedef void Status;
+typedef void (*Function)(void);
+typedef struct {
+    const Function *(*get_api)(uint32_t version);
+} ApiBase;
+
+typedef struct Op {
+    uint32_t version;
+    void *(*create)(const struct Op *, const Function *, const void *);
+    const char *(*name)(const struct Op *);
+    const char *(*provider)(const struct Op *);
+    int (*input_type)(const struct Op *, size_t);
+    size_t (*input_count)(const struct Op *);
+    int (*output_type)(const struct Op *, size_t);
+    size_t (*output_count)(const struct Op *);
+    void (*compute)(void *, void *);
+    void (*destroy)(void *);
+    int (*input_kind)(const struct Op *, size_t);
+    int (*output_kind)(const struct Op *, size_t);
+    int (*input_memory)(const struct Op *, size_t);
+    int (*variadic_inputs)(const struct Op *);
+    int (*uniform_inputs)(const struct Op *);
+    int (*variadic_outputs)(const struct Op *);
+    int (*uniform_outputs)(const struct Op *);
+    Status *(*create_v2)(const struct Op *, const Function *, const void *, void **);
+    Status *(*compute_v2)(void *, void *);
+    Status *(*infer_shape)(const struct Op *, void *);
+    int (*start_version)(const struct Op *);
+    int (*end_version)(const struct Op *);
+    size_t (*in_place)(int **, int **);
+    void (*release_in_place)(int *, int *);
+    size_t (*aliases)(int **, int **);
+    void (*release_aliases)(int *, int *);
+    const char *own_name;
+    int on_grid, combines, product;
+} Op;
+
+typedef struct {
+    const Op *op;
+    int64_t row, threads, block;
+} Kernel;
+
+static const Function *api;
+
+#define CALL(place, parameters, ...) (((Status * (*)parameters) api[place])(__VA_ARGS__))
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        Status *status = call;                                                                                         \
+        if (status)                                                                                                    \
+            return status;                                                                                             \
+    } while (0)
+
+static Status *refuse(const char *why)
+{
+    return CALL(CREATE_STATUS, (int, const char *), INVALID_ARGUMENT, why);
+}
+
+static Status *input(void *context, size_t index, void **data, size_t *count)
+{
+    void *value, *info;
+    TRY(CALL(KERNEL_INPUT, (void *, size_t, void **), context, index, &value));
+    TRY(CALL(TENSOR_DATA, (void *, void **), value, data));
+    TRY(CALL(TENSOR_INFO, (void *, void **), value, &info));
+    Status *status = CALL(ELEMENT_COUNT, (void *, size_t *), info, count);
+    ((void (*)(void *))api[RELEASE_INFO])(info);
+    return status;
+}
+
+static Status *output(void *context, const int64_t *shape, size_t rank, void **data)
+{
+    void *value;
+    TRY(CALL(KERNEL_OUTPUT, (void *, size_t, const int64_t *, size_t, void **), context, 0, shape, rank, &value));
+    return CALL(TENSOR_DATA, (void *, void **), value, data);
+}
+
+static Status *count(void *kernel_, void *context)
+{
+    const Kernel *kernel = kernel_;
+    void *x, *tally, *zero;
+    size_t n, size, row_size = kernel->op->on_grid ? GRID_ROW : BITS_ROW;
+    TRY(input(context, 0, &x, &n));
+    TRY(input(context, 1, &tally, &size));
+    if (kernel->row < 0 || (size_t)kernel->row >= size / row_size)
+        return refuse("the tally has no such row");
+    Range ranges[PARTS];
+    size_t parts = parts_of(n, kernel->threads > 0 ? (size_t)kernel->threads : 1);
+    Job job = {x, n, parts, (int64_t *)tally + (size_t)kernel->row * row_size, kernel->op->on_grid, ranges,
+               PTHREAD_MUTEX_INITIALIZER};
+    if (parts == 1)
+        tally_part(&job, 0);
+    else
+        TRY(CALL(PARALLEL_FOR, (void *, void (*)(void *, size_t), size_t, size_t, void *), context, tally_part, parts,
+                 0, &job));
+    finish(&job);
+    TRY(output(context, (int64_t[]){1}, 1, &zero));
+    *(float *)zero = 0;
+    return NULL;
+}
+
+/* ---- A number for each channel ---- */
+
+typedef struct {
+    const float *x, *channels;
+    float *made;
+    size_t block, blocks, length; /* blocks of channels; values that lie together in each, for one sample */
+    int product;
+} Combination;
+
+CLONES static void combine_one(const float *x, float channel, float *made, size_t n, int product)
+{
+    for (size_t k = 0; k < n; k++)
+        made[k] = product ? x[k] * channel : x[k] + channel;
+}
+
+/* `block` is a constant here where it is one of those that occur, so that the inner loop becomes vectors. */
+static inline __attribute__((always_inline)) void combine_some(const float *x, const float *channels, float *made,
+                                                               size_t n, size_t block, int product)
+{
+    for (size_t k = 0; k < n; k += block)
+        for (size_t j = 0; j < block; j++)
+            made[k + j] = product ? x[k + j] * channels[j] : x[k + j] + channels[j];
+}
+
+CLONES static void combine_block(const float *x, const float *channels, float *made, size_t n, size_t block,
+                                 int product)
+{
+    if (block == 16)
+        combine_some(x, channels, made, n, 16, product);
+    else if (block == 8)
+        combine_some(x, channels, made, n, 8, product);
+    else
+        combine_some(x, channels, made, n, block, product);
+}
+
+static void combine_part(void *combination_, size_t part)
+{
+    const Combination *how = combination_;
+    size_t start = part * how->length;
+    const float *channels = how->channels + part % how->blocks * how->block;
+    if (how->block == 1)
+        combine_one(how->x + start, *channels, how->made + start, how->length, how->product);
+    else
+        combine_block(how->x + start, channels, how->made + start, how->length, how->block, how->product);
+}
+
+/* Dimensions of x at most. */
+enum { RANK = 16 };
+
+static Status *combine(void *kernel_, void *context)
+{
+    const Kernel *kernel = kernel_;
+    void *x, *channels, *made, *value, *info;
+    size_t n, count, rank, block = (size_t)kernel->block;
+    int64_t shape[RANK] = {0};
+    TRY(input(context, 0, &x, &n));
+    TRY(input(context, 1, &channels, &count));
+    TRY(CALL(KERNEL_INPUT, (void *, size_t, void **), context, 0, &value));
+    TRY(CALL(TENSOR_INFO, (void *, void **), value, &info));
+    Status *status = CALL(DIMENSION_COUNT, (void *, size_t *), info, &rank);
+    if (!status && rank <= RANK)
+        status = CALL(DIMENSIONS, (void *, int64_t *, size_t), info, shape, rank);
+    ((void (*)(void *))api[RELEASE_INFO])(info);
+    if (status)
+        return status;
+    if (kernel->block < 1 || rank < 2 || rank > RANK || (size_t)shape[1] != count || count % block)
+        return refuse("there is not a number for each channel");
+    TRY(output(context, shape, rank, &made));
+    if (n == 0)
+        return NULL;
+    size_t blocks = count / block, parts = (size_t)shape[0] * blocks;
+    Combination how = {x, channels, made, block, blocks, n / parts, kernel->op->product};
+    return CALL(PARALLEL_FOR, (void *, void (*)(void *, size_t), size_t, size_t, void *), context, combine_part, parts,
+                0, &how);
+}
+
+static Status *create(const Op *op, const Function *table, const void *info, void **kernel_)
+{
+    (void)table;
+    Kernel *kernel = calloc(1, sizeof *kernel);
+    if (!kernel)
+        return refuse("out of memory");
+    kernel->op = op;
+    struct {
+        const char *name;
+        int64_t *value;
+    } counting[] = {{"row", &kernel->row}, {"threads", &kernel->threads}},
+      combining[] = {{"block", &kernel->block}}, *attributes = op->combines ? combining : counting;
+    for (int k = 0; k < (op->combines ? 1 : 2); k++) {
+        Status *status =
+            CALL(INT_ATTRIBUTE, (const void *, const char *, int64_t *), info, attributes[k].name, attributes[k].value);
+        if (status) {
+            free(kernel);
+            return status;
+        }
+    }
+    *kernel_ = kernel;
+    return NULL;
+}
+
+static const char *name(const Op *op) { return op->own_name; }
+static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
+static size_t input_count(const Op *op) { return (void)op, 2; }
+static int input_type(const Op *op, size_t index) { return index && !op->combines ? INT64 : FLOAT; }
+static size_t output_count(const Op *op) { return (void)op, 1; }
+static int output_type(const Op *op, size_t index) { return (void)op, (void)index, FLOAT; }
+static int required(const Op *op, size_t index) { return (void)op, (void)index, 0; }
+
+/* What is made may take the place of x. */
+static size_t in_place(int **inputs, int **outputs)
+{
+    static int first;
+    *inputs = *outputs = &first;
+    return 1;
+}
+
+static void release_in_place(int *inputs, int *outputs) { (void)inputs, (void)outputs; }
+
+#define OP(its_name, ...)                                                                                              \
+    {                                                                                                                  \
+        .version = OP_VERSION, .name = name, .provider = provider, .input_type = input_type,                           \
+        .input_count = input_count, .output_type = output_type, .output_count = output_count, .destroy = free,         \
+        .input_kind = required, .output_kind = required, .input_memory = required, .create_v2 = create,                \
+        .own_name = its_name, __VA_ARGS__                                                                              \
+    }
+
+#define COMBINES .compute_v2 = combine, .combines = 1, .in_place = in_place, .release_in_place = release_in_place
+
+static const Op operators[] = {
+    OP("Tally", .compute_v2 = count),
+    OP("TallyOnGrid", .compute_v2 = count, .on_grid = 1),
+    OP("Add", COMBINES),
+    OP("Mul", COMBINES, .product = 1),
+};
+
+/* What onnxruntime calls of a library of operators. */
+EXPORT Status *RegisterCustomOps(void *options, const ApiBase *base)
+{
+    static void *domain;
+    api = base->get_api(API_VERSION);
+    if (!api) /* an onnxruntime older than the interface; it then says which operators it misses */
+        return NULL;
+    if (!domain) {
+        TRY(CALL(CREATE_DOMAIN, (const char *, void **), "qsimc.native", &domain));
+        for (size_t k = 0; k < sizeof operators / sizeof *operators; k++)
+            TRY(CALL(DOMAIN_ADD, (void *, const Op *), domain, operators + k));
+    }
+    return CALL(ADD_DOMAIN, (void *, void *), options, domain);
+}

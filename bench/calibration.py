@@ -28,8 +28,8 @@ HERE = Path(__file__).resolve().parent
 MODELS = ("ResNet18", "MobileNetV2", "MiniLM-L6", "PP-OCRv5 rec")
 THREADS = 2
 MEMORY_SAMPLES = (32, 128, 512)
-MEMORY_MODELS = ("MobileNetV2", "MiniLM-L6")
-"""Whose memory is measured unless models are named: one of convolutions and one of attention."""
+
+PLAIN = "plain pass"
 
 _ERRORS = (BrokenPipeError, json.JSONDecodeError)
 
@@ -148,17 +148,23 @@ def times(model: str, asked: Mapping[str, Tool], rounds: int, samples: int) -> I
 
 
 def memory(model: str, asked: Mapping[str, Tool], counts: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each tool, method and number of samples."""
+    """Yield a row for each number of samples: of the plain pass, and of each tool and method."""
+    for count in counts:
+        with worker(next(iter(asked.values())), model) as process:
+            yield _memory_row(model, PLAIN, "", count, process.ask(do="plain", samples=count))
     for name, tool in asked.items():
         for method, most in tool.methods.items():
             for count in counts if model in tool.models and method != "float" else ():
                 if count > most:
                     continue
                 with worker(tool, model) as process:
-                    process.ask(do="plain", samples=1)
                     found = process.ask(do="run", method=method, samples=count)
-                growth = found["growth"] / 2**20 if "error" not in found else None
-                yield {"model": model, "tool": name, "method": method, "samples": count, "mib": growth}
+                yield _memory_row(model, name, method, count, found)
+
+
+def _memory_row(model: str, tool: str, method: str, samples: int, found: Mapping[str, Any]) -> dict[str, Any]:
+    growth = found["growth"] / 2**20 if "error" not in found else None
+    return {"model": model, "tool": tool, "method": method, "samples": samples, "mib": growth}
 
 
 def main() -> None:
@@ -172,8 +178,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="MobileNetV2 only, 8 samples, three rounds")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    usual = MEMORY_MODELS if arguments.memory else MODELS
-    models = arguments.models or (("MobileNetV2",) if arguments.quick else usual)
+    models = arguments.models or (("MobileNetV2",) if arguments.quick else MODELS)
     subprocess.run([python_of("qsimc"), str(HERE / "models.py"), *models], check=True)
     tools = {name: chosen(TOOLS[name], arguments.methods) for name in arguments.tools}
     rounds, samples = (3, 8) if arguments.quick else (arguments.rounds, arguments.samples)

@@ -1,12 +1,13 @@
 """One tool in a process of its own: asked in lines of JSON on stdin, it answers in lines of JSON on stdout.
 
-    {"do": "plain", "samples": 128}                     -> {"seconds": 3.1}
+    {"do": "plain", "samples": 128}                     -> {"build": 0.1, "seconds": 3.1, "growth": 524288}
     {"do": "run", "method": "min-max", "samples": 128}  -> {"build": 0.4, "seconds": 5.2, "growth": 1048576}
 
-`plain` runs the float model over the samples in onnxruntime.  `run` builds what the tool needs and calibrates with
-the same samples; the pass begins when it asks for the first one.  `growth` is by how many bytes memory grew at its
-highest once the tool's own objects were made.  A tool that
-fails answers {"error": "..."}.  Both use the processor's first THREADS cores and as many threads.
+`plain` runs the float model over the samples in onnxruntime, in a session that is made when it is first asked for.
+`run` builds what the tool needs and calibrates with the same samples.  The pass begins when the first sample is asked
+for; `growth` is by how many bytes memory is larger at its highest from then on, pages of mapped files apart, which the
+system can drop and read again.  A tool that fails answers {"error": "..."}.  Both use the processor's first THREADS
+cores and as many threads.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,14 @@ def serve(prepare: Prepare) -> None:
 
     with np.load(folder / "samples.npz") as arrays:
         samples = {name: arrays[name] for name in arrays.files}
-    plain = _session(folder / "model.onnx", threads)
+    plain = cache(lambda: _session(folder / "model.onnx", threads))
     for line in sys.stdin:
         asked = json.loads(line)
         feed = _feed(samples, asked["samples"])
         answer: dict[str, Any]
         try:
-            answer = _timed(plain, feed) if asked["do"] == "plain" else _run(prepare, folder, asked["method"], feed)
+            calibrating = partial(prepare, folder / "model.onnx", asked.get("method", ""))
+            answer = _measured(plain if asked["do"] == "plain" else calibrating, feed)
         except Exception as error:  # a tool's failure is a cell of the table
             answer = {"error": f"{type(error).__name__}: {error}".split("\n")[0][:200]}
         print(json.dumps(answer), file=answers, flush=True)
@@ -76,31 +79,28 @@ def _session(model: Path, threads: int) -> Callable[[Feed], object]:
     return run
 
 
-def _timed(pass_: Callable[[Feed], object], feed: Feed) -> dict[str, Any]:
-    start = time.perf_counter()
-    pass_(feed)
-    return {"seconds": time.perf_counter() - start}
-
-
-def _run(prepare: Prepare, folder: Path, method: str, feed: Feed) -> dict[str, Any]:
-    asked: list[float] = []
+def _measured(prepare: Callable[[], Callable[[Feed], object]], feed: Feed) -> dict[str, Any]:
+    begun: list[float] = []
+    before: list[int] = []
+    mapped: list[int] = []
 
     def noted() -> Iterator[Batch]:
-        asked.append(time.perf_counter())
+        before.append(_memory("VmRSS"))
+        mapped.append(_memory("RssFile"))
+        _forget_peak()
+        begun.append(time.perf_counter())
         yield from feed()
+        mapped.append(_memory("RssFile"))
 
     start = time.perf_counter()
-    pass_ = prepare(folder / "model.onnx", method)
-    before = _memory("VmRSS")
-    _forget_peak()
-    pass_(noted)
+    prepare()(noted)
     end = time.perf_counter()
-    growth = max(_memory("VmHWM") - before, 0)
-    return {"build": asked[0] - start, "seconds": end - asked[0], "growth": growth}
+    growth = _memory("VmHWM") - before[0] - (mapped[-1] - mapped[0])
+    return {"build": begun[0] - start, "seconds": end - begun[0], "growth": max(growth, 0)}
 
 
 def _memory(which: str) -> int:
-    """Return bytes of this process: VmRSS now, VmHWM at the highest; 0 where the system does not say."""
+    """Return bytes of this process: VmRSS, of it mapped RssFile, at most VmHWM; 0 where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -5,14 +5,16 @@ Source: AIMET, `DlQuantization/src/math_functions.cpp`; the numbers are those of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsimc import native
 from qsimc.calibrate.arithmetic import F32, F64, FLOAT_MAX, I64, float32
-from qsimc.calibrate.grid import CELLS, Grid
+from qsimc.calibrate.grid import CELLS, Grid, GridTally
 
 BUCKETS = CELLS - 2
 MINIMUM_WIDTH = 0.01
@@ -77,9 +79,8 @@ class Buckets:
 
     def averaged(self, counts: NDArray[Any], size: int) -> Buckets:
         """Return the histogram with one batch of `size` values averaged in, which fell as `counts` says."""
-        shares = self.shares[None].copy()
-        average_in(shares, np.full((1, 1), float(self.batches)), counts[None], np.full((1, 1), size))
-        return Buckets(self.width, self.first, shares[0], self.batches + 1)
+        shares = _averaged(self.shares, self.batches, counts, size)
+        return Buckets(self.width, self.first, shares, self.batches + 1)
 
     def edges(self) -> F64:
         """Return the lower edges, shape (BUCKETS,)."""
@@ -95,19 +96,27 @@ class Buckets:
         return start, max(float32(high), np.float32(0), start + np.float32(MINIMUM_WIDTH))
 
 
-def average_in(shares: F64, batches: F64, counts: NDArray[Any], sizes: I64) -> None:
-    """Average a batch into each of several histograms, in place.
+def average_in(shares: F64, batches: F64, grids: GridTally, pairs: Sequence[tuple[int, int]]) -> None:
+    """Average batches into histograms, in place.
 
     Args:
-        shares: shape (n, BUCKETS).
-        batches: how many each has had, shape (n, 1).
-        counts: of the batches in the buckets, shape (n, BUCKETS).
-        sizes: of the batches, shape (n, 1).
+        shares: of each histogram, shape (n, BUCKETS).
+        batches: how many each has had, shape (n,).
+        grids: counts of the batches on the histograms' grids.
+        pairs: which histogram, and which stream of `grids`, in order.
     """
-    shares *= batches
-    shares += counts / sizes
-    batches += 1
-    shares /= batches
+    library = native.kernels()
+    if library is not None and pairs:
+        native.average(library, shares, batches, grids.rows, np.array(pairs, np.int64))
+        return
+    for number, stream in pairs:
+        counts = grids.counts(stream)
+        shares[number] = _averaged(shares[number], float(batches[number]), counts[1:-1], int(counts.sum()))
+        batches[number] += 1
+
+
+def _averaged(shares: F64, batches: float, counts: NDArray[Any], size: int) -> F64:
+    return np.asarray((shares * batches + counts / size) / (batches + 1), np.float64)
 
 
 def _laid_out(low: np.float32, high: np.float32) -> Buckets:

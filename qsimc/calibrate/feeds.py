@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, TypeAlias, cast
@@ -15,7 +14,7 @@ from qsimc.calibrate.arithmetic import F32
 from qsimc.calibrate.bits import BitHistogram
 from qsimc.calibrate.derive import Clipped
 from qsimc.calibrate.grid import Grid, GridTally
-from qsimc.calibrate.jointly import GridObservers
+from qsimc.calibrate.jointly import GridObservers, GridRow
 from qsimc.calibrate.observer import GridObserver, HistogramObserver, Observer, Wants
 from qsimc.calibrate.observers import channels_first
 from qsimc.calibrate.tally import Tally, holds_infinity, holds_nan
@@ -33,17 +32,13 @@ class Stream:
     axis: int | None = None
 
 
-_GridRow: TypeAlias = "tuple[int, int]"
-"""The place of a grid observer, and the row of a stream's counts for it."""
-
-
 @dataclass(slots=True)
 class _Feed:
     """What one stream extends: the observers of its owner, which others may extend as well, and its own sketches."""
 
     stream: Stream
     extended: Sequence[list[Observer]]
-    grid_rows: list[_GridRow] = field(default_factory=list)
+    grid_rows: list[GridRow] = field(default_factory=list)
 
     def places(self) -> Iterator[tuple[list[Observer], int, Wants]]:
         """Yield each observer as a list, its place in that, and what it must see.
@@ -160,7 +155,7 @@ class Feeds:
                 grids.clear(row)
                 grids.count(row, flat)
             if _is_shown(*ends):
-                self._grid_observers.observe_counts([observer], grids.counts([row]), [ends])
+                self._grid_observers.observe_counts([(observer, row)], grids, {row: ends})
         self._observe_values(feed, values)
 
     def begin(self, counts: Counts) -> None:
@@ -213,16 +208,14 @@ class Feeds:
         if not self._each_batch:
             return
         infinite, ranges = counts.tally.infinite, counts.grids.ranges()
-        shown: list[_GridRow] = []
+        shown: list[GridRow] = []
         for tensor, feed in self._each_batch:
             if tensor in self.rows and infinite[self.rows[tensor]]:
                 continue
             shown.extend((observer, row) for observer, row in feed.grid_rows if _is_shown(*ranges[row]))
             if tensor in self.valued:
                 self._observe_values(feed, values[tensor])
-        for turn in _turns(shown):
-            observers, rows = [observer for observer, _ in turn], [row for _, row in turn]
-            self._grid_observers.observe_counts(observers, counts.grids.counts(rows), [ranges[row] for row in rows])
+        self._grid_observers.observe_counts(shown, counts.grids, ranges)
 
     def finish(self) -> tuple[Observers, Observers]:
         """Return the observers, and the sketches, extended by all batches, without those that saw infinity."""
@@ -286,18 +279,6 @@ class Feeds:
 def _is_shown(low: float, high: float) -> bool:
     """Return whether observers are shown a batch of values from low to high: an empty one, too, but no infinity."""
     return low > high or (isfinite(low) and isfinite(high))
-
-
-def _turns(rows: Iterable[_GridRow]) -> list[list[_GridRow]]:
-    """Return the rows in lists that have no observer twice: it takes its streams one after the other."""
-    turns: list[list[_GridRow]] = []
-    taken: Counter[int] = Counter()
-    for observer, row in rows:
-        if taken[observer] == len(turns):
-            turns.append([])
-        turns[taken[observer]].append((observer, row))
-        taken[observer] += 1
-    return turns
 
 
 def _not_finite(tensor: str, path: str) -> Diagnostic:

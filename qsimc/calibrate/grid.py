@@ -6,7 +6,6 @@ A row begins with the range of the batch as ordered bits, then says where its gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,11 +93,9 @@ class GridTally:
         if grid is not None and not holds_nan(row):
             row[_COUNTS:] += grid.counts(values)
 
-    def counts(self, streams: Sequence[int]) -> I64:
-        """Return the counts of the batches of some streams, shape (len(streams), CELLS)."""
-        # Those of all of them need not be copied.
-        every = [*streams] == [*range(len(self.rows))]
-        return self.rows[slice(None) if every else streams, _COUNTS:]
+    def counts(self, stream: int) -> I64:
+        """Return the counts of a stream's batch, shape (CELLS,)."""
+        return self.rows[stream, _COUNTS:]
 
     def ranges(self) -> list[tuple[float, float]]:
         """Return the smallest and the largest value of each stream's batch; inf and -inf of one that has none."""

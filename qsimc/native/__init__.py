@@ -40,6 +40,8 @@ def kernels() -> ctypes.CDLL | None:
         for function in (library.qsimc_tally, library.qsimc_tally_on_grid):
             function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
             function.restype = None
+        library.qsimc_average.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t]
+        library.qsimc_average.restype = None
         library.qsimc_use_threads.argtypes = [ctypes.c_void_p, ctypes.c_uint]
         library.qsimc_use_threads.restype = None
     except (OSError, AttributeError):  # no file, one for another machine, or one of another version
@@ -72,3 +74,17 @@ def tally(library: ctypes.CDLL, values: NDArray[Any], row: NDArray[Any]) -> None
 def tally_on_grid(library: ctypes.CDLL, values: NDArray[Any], row: NDArray[Any]) -> None:
     """Count float32 values, contiguous, into one row with a grid (see `qsimc.calibrate.grid`)."""
     library.qsimc_tally_on_grid(values.ctypes.data, values.size, row.ctypes.data)
+
+
+def average(
+    library: ctypes.CDLL, shares: NDArray[Any], batches: NDArray[Any], rows: NDArray[Any], pairs: NDArray[Any]
+) -> None:
+    """Average batches into AIMET's histograms, in place (see `qsimc.calibrate.aimet_buckets.average_in`).
+
+    Args:
+        shares: float64, shape (n, BUCKETS).
+        batches: how many each has had, float64, shape (n,).
+        rows: counts on grids (see `qsimc.calibrate.grid`).
+        pairs: which shares, and which row of counts, in order; int64, shape (m, 2).
+    """
+    library.qsimc_average(shares.ctypes.data, batches.ctypes.data, rows.ctypes.data, pairs.ctypes.data, len(pairs))

@@ -353,6 +353,23 @@ EXPORT void qsimc_tally_on_grid(const float *x, size_t n, int64_t *row)
     tally(x, n, row, 1);
 }
 
+/* Average batches, counted in rows on grids, into the shares of AIMET's buckets, which lie between the outermost cells:
+ * for each pair (number of the shares, number of the row), in order. */
+EXPORT CLONES void qsimc_average(double *shares, double *batches, const int64_t *rows, const int64_t *pairs, size_t n)
+{
+    enum { BUCKETS = CELLS - 2 };
+    for (size_t k = 0; k < n; k++) {
+        double *into = shares + (size_t)pairs[2 * k] * BUCKETS, *before = batches + pairs[2 * k];
+        const int64_t *counts = rows + (size_t)pairs[2 * k + 1] * GRID_ROW + GRID_COUNTS;
+        int64_t size = 0;
+        for (size_t cell = 0; cell < CELLS; cell++)
+            size += counts[cell];
+        for (size_t bucket = 0; bucket < BUCKETS; bucket++)
+            into[bucket] = (into[bucket] * *before + (double)counts[bucket + 1] / (double)size) / (*before + 1);
+        *before += 1;
+    }
+}
+
 #include "fake_quantize.c"
 
 #include "aimet_search.c"

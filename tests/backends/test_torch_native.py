@@ -150,7 +150,7 @@ def test_threads_of_torch_count_what_one_thread_counts() -> None:
             grids.count(0, values)
     np.testing.assert_array_equal(alone[0].rows, together[0].rows)
     np.testing.assert_array_equal(alone[1].rows, together[1].rows)
-    assert alone[1].counts([0]).sum() == values.size
+    assert alone[1].counts(0).sum() == values.size
 
 
 PERMUTATIONS: dict[str, Callable[[Tensor], Tensor]] = {

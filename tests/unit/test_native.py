@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import qsimc
 from qsimc import native
+from qsimc.calibrate.aimet_buckets import BUCKETS, average_in
 from qsimc.calibrate.grid import CELLS, Grid, GridTally
 from qsimc.calibrate.tally import Tally
 from tests.backends.onnx_models import data, opened, small_net
@@ -90,9 +91,27 @@ def test_counts_on_grids_are_those_of_numpy(
             tally.count(1, many)
             tally.count(0, many)
         rows.append(tally.rows)
-        assert tally.counts([1]).sum() == many.size
-        assert tally.counts([0]).sum() == 0
+        assert tally.counts(1).sum() == many.size
+        assert tally.counts(0).sum() == 0
     assert_alike(*rows)
+
+
+@pytest.mark.usefixtures("kernels")
+@given(st.integers(0, 2**32 - 1), st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=6))
+def test_batches_are_averaged_in_as_numpy_does(seed: int, pairs: list[tuple[int, int]]) -> None:
+    rng = np.random.default_rng(seed)
+    grids = GridTally(4)
+    for stream in range(4):
+        grids.counts(stream)[:] = rng.integers(0, 50, CELLS) * (rng.random(CELLS) < 0.3)
+        grids.counts(stream)[5] += 1
+    shares = [rng.random((3, BUCKETS))] * 2
+    shares[1], batches = shares[0].copy(), [np.array([0.0, 1.0, 7.0]) for _ in range(2)]
+    average_in(shares[0], batches[0], grids, pairs)
+    with pytest.MonkeyPatch.context() as patch:
+        without(patch)
+        average_in(shares[1], batches[1], grids, pairs)
+    np.testing.assert_array_equal(*shares)
+    np.testing.assert_array_equal(*batches)
 
 
 @pytest.mark.usefixtures("kernels")
@@ -141,7 +160,7 @@ def test_the_kernels_run_clean_under_sanitizers(tmp_path: Path) -> None:
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[2:]]))\n"
     )
     backends = ["tests/backends/test_onnx_observe.py", "tests/backends/test_onnx_blocked.py"]
-    chosen = ["tests/unit/test_native.py", *backends, "-k", "counts or finite or grid or numbers"]
+    chosen = ["tests/unit/test_native.py", *backends, "-k", "counts or finite or grid or numbers or averaged"]
     done = subprocess.run(
         [sys.executable, "-c", script, str(library), *chosen],
         cwd=ROOT,

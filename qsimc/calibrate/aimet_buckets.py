@@ -23,7 +23,7 @@ MINIMUM_WIDTH = 0.01
 LARGEST = np.float32(FLOAT_MAX / 16)
 """Bound of a value: AIMET overflows beyond it (negative scales, NaN), and we take the largest that it handles."""
 
-_SPREAD = np.float32(3)
+SPREAD = np.float32(3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +128,8 @@ def _laid_out(low: np.float32, high: np.float32) -> Buckets:
     if low == high:  # too large for the addition to matter; AIMET fails
         low, high = min(low, np.float32(0)), max(high, np.float32(0))
     centre = (high + low) / np.float32(2)
-    lowest = centre - _SPREAD * (centre - low)
-    highest = centre + _SPREAD * (high - centre)
+    lowest = centre - SPREAD * (centre - low)
+    highest = centre + SPREAD * (high - centre)
     width = (float(highest) - float(lowest)) / BUCKETS
     if zeros or np.isinf(float32(1 / width)):
         return Buckets.empty()

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qsimc.calibrate import aimet_ranges
+from qsimc.calibrate import aimet_channels, aimet_ranges
 from qsimc.calibrate.aimet_buckets import Buckets
-from qsimc.calibrate.aimet_search import least_error, percentile_range, unseen
+from qsimc.calibrate.aimet_search import percentile_range, unseen
 from qsimc.calibrate.arithmetic import I64, checked
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.grid import Grid
@@ -36,7 +36,7 @@ class AimetHistogram:
     def observe(self, values: NDArray[Any]) -> Self:
         """Return the histograms extended by one batch, shape (C, n)."""
         batch = checked(values)
-        channels = tuple(buckets.extended(row) for buckets, row in zip(self.channels, batch, strict=True))
+        channels = aimet_channels.extended(self.channels, batch)
         return replace(self, channels=channels, observed=self.observed or batch.size > 0)
 
     def grid(self, low: float, high: float) -> Grid | None:
@@ -84,7 +84,9 @@ class AimetHistogram:
         levels = Levels.of(spec)
         # For zeros AIMET forgets that the range is narrow, and uses every level.
         whole = replace(levels, narrow=False)
-        found = [least_error(b, levels) if b.width > 0 else unseen(whole) for b in self.channels]
+        seen = [buckets for buckets in self.channels if buckets.width > 0]
+        searched = iter(aimet_channels.least_errors(seen, levels) if seen else ())
+        found = [next(searched) if b.width > 0 else unseen(whole) for b in self.channels]
         if not any(buckets.width > 0 for buckets in self.channels):
             levels = whole
         scale, offset = np.array([s for s, _ in found]), np.array([o for _, o in found], np.int64)

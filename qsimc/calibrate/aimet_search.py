@@ -22,7 +22,7 @@ CLIPPING_COST = 3.0
 """How much dearer (gamma) an error is that clipping makes than one that rounding makes."""
 
 # 1/100, 2/100 … 101/100, added up one float32 at a time.
-_SYMMETRIC_FRACTIONS = np.array(
+SYMMETRIC_FRACTIONS = np.array(
     list(accumulate(repeat(0.01, 101), lambda sum_, step: float(np.float32(sum_ + step)))), np.float32
 )
 _FRACTIONS = np.arange(1, 18, dtype=np.float32) / np.float32(16)
@@ -93,7 +93,7 @@ def _symmetric(buckets: Buckets, levels: Levels) -> tuple[F32, I64]:
         widest, offset = high / np.float32(levels.steps), 0
     else:
         widest, offset = float32(float(max(high, -low)) / (levels.steps / 2)), -levels.below
-    return _SYMMETRIC_FRACTIONS * widest, np.full(len(_SYMMETRIC_FRACTIONS), offset)
+    return SYMMETRIC_FRACTIONS * widest, np.full(len(SYMMETRIC_FRACTIONS), offset)
 
 
 def _asymmetric(buckets: Buckets, levels: Levels) -> tuple[F32, I64]:
@@ -147,7 +147,7 @@ class _Grids:
         offset = offsets.astype(np.float32)
         # The unused level of a narrow range takes part: the C++ loop counts 2^bits - 1 steps regardless.
         lowest, highest = scales * offset, scales * (offset + np.float32(2**levels.bits - 1))
-        low_bucket, high_bucket = _bucket(lowest, start, width), _bucket(highest, start, width)
+        low_bucket, high_bucket = bucket_of(lowest, start, width), bucket_of(highest, start, width)
         return cls(
             shares=buckets.shares,
             used=np.flatnonzero(buckets.shares > 0),
@@ -157,8 +157,8 @@ class _Grids:
             offsets=offset,
             low_bucket=low_bucket,
             high_bucket=high_bucket,
-            low_centre=_centre(low_bucket, start, width),
-            high_centre=_centre(high_bucket, start, width),
+            low_centre=centre_of(low_bucket, start, width),
+            high_centre=centre_of(high_bucket, start, width),
         )
 
     def costs(self, some: NDArray[np.intp]) -> F64:
@@ -222,12 +222,13 @@ def _added(errors: NDArray[np.floating[Any]], shares: F64, counting: NDArray[np.
     return totals
 
 
-def _bucket(values: F32, start: np.float32, width: float) -> I64:
+def bucket_of(values: F32, start: np.float32 | F32, width: float | F64) -> I64:
     """Return the bucket that holds each value, the outermost one for values outside."""
     position = np.floor((values - start).astype(np.float64) / width)
     return np.clip(position, 0, BUCKETS - 1).astype(np.int64)
 
 
-def _centre(buckets: I64, start: np.float32, width: float) -> F64:
-    centres = (float(start) + buckets * width + width / 2).astype(np.float32)
+def centre_of(buckets: I64, start: np.float32 | F32, width: float | F64) -> F64:
+    """Return the centres of buckets."""
+    centres = (np.asarray(start, np.float64) + buckets * width + width / 2).astype(np.float32)
     return centres.astype(np.float64)

@@ -20,7 +20,7 @@ CELLS = 1538
 
 _RECIPROCAL, _BEFORE, _LOWEST, _HIGHEST, _COUNTS = 2, 3, 4, 5, 6
 
-_EXACT = 2**23
+EXACT = 2**23
 """Bound of the number of a cell up to which float32 holds the numbers of cells exactly."""
 
 
@@ -43,7 +43,7 @@ class Grid:
             with np.errstate(over="ignore"):
                 np.multiply(block, self.reciprocal, out=cells)
             np.floor(cells, out=cells)
-            if abs(self.before) < _EXACT:
+            if abs(self.before) < EXACT:
                 cells -= self.before
                 np.clip(cells, self.lowest, self.highest, out=cells)
             else:

@@ -92,6 +92,30 @@ EXPORT size_t qsimc_least_error(const Used *used, const Candidates *candidates, 
     return best;
 }
 
+/* The same for each of some channels, all of whose buckets are given: edges are multiples of a width, from a first. */
+EXPORT void qsimc_least_errors(const double *shares, const double *firsts, const double *widths, size_t channels,
+                               const Candidates *candidates, size_t k, int64_t *best)
+{
+    enum { BUCKETS = CELLS - 2 };
+    double used_shares[BUCKETS], middles[BUCKETS];
+    int32_t places[BUCKETS];
+    for (size_t channel = 0; channel < channels; channel++, shares += BUCKETS) {
+        double first = firsts[channel], width = widths[channel], half = ((first + 1) * width - first * width) / 2;
+        Used used = {used_shares, middles, places, 0};
+        for (int32_t bucket = 0; bucket < BUCKETS; bucket++) {
+            used_shares[used.n] = shares[bucket];
+            middles[used.n] = (first + bucket) * width + half;
+            places[used.n] = bucket;
+            used.n += shares[bucket] > 0;
+        }
+        Candidates own = *candidates;
+        own.scales += channel * k, own.offsets += channel * k;
+        own.low_buckets += channel * k, own.high_buckets += channel * k;
+        own.low_centres += channel * k, own.high_centres += channel * k;
+        best[channel] = (int64_t)qsimc_least_error(&used, &own, k);
+    }
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif

@@ -110,8 +110,8 @@ def test_batches_are_averaged_in_as_numpy_does(seed: int, pairs: list[tuple[int,
     with pytest.MonkeyPatch.context() as patch:
         without(patch)
         average_in(shares[1], batches[1], grids, pairs)
-    np.testing.assert_array_equal(*shares)
-    np.testing.assert_array_equal(*batches)
+    np.testing.assert_array_equal(shares[0], shares[1])
+    np.testing.assert_array_equal(batches[0], batches[1])
 
 
 @pytest.mark.usefixtures("kernels")

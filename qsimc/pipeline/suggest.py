@@ -7,7 +7,6 @@ is about just that.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
@@ -16,12 +15,13 @@ from qsimc import formats, targets
 from qsimc.checks.restrictions import Broken, find
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.formats.encoders import NoWordError, encode
-from qsimc.ir.config import Clause, Config, Rule, Setting, Value, show_rule, show_setting
+from qsimc.ir.config import Clause, Config, Rule, Setting, Value
 from qsimc.ir.levels import Level, levels
 from qsimc.ir.predicate import Both, Compare, Either, Implies, Member, Not, Predicate, Ref, evaluate, refs
-from qsimc.ir.select import ROLE_GROUPS, ROLES, Everything, NodeName, OpType, Selector
+from qsimc.ir.select import ROLE_GROUPS, ROLES, Everything, NodeName, OpType
 from qsimc.pipeline.check import check_source
-from qsimc.pipeline.edits import has_member, insert_member, insert_statement, replace_value
+from qsimc.pipeline.edits import has_member
+from qsimc.pipeline.proposals import Change, Proposal, is_same, written
 from qsimc.planning.plan import Mode
 from qsimc.source import Source, Span
 from qsimc.spec import keymap
@@ -40,29 +40,6 @@ _NEAREST = 2
 """Numbers that are tried for one setting: those nearest to what it is."""
 
 _SUPPOSED = ("enabled", "type")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One setting that is to have another value: `setting` of the file, or a new one if that is None.
-
-    `keys` leads to a new setting in a vendor's file: the keys from the top, an index for an entry of an array.
-    """
-
-    selector: Selector
-    roles: tuple[str, ...]
-    field: str
-    value: Value
-    setting: Setting | None = None
-    keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One edit, as a person makes it: where, and what to write."""
-
-    title: str
-    span: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +71,10 @@ def suggest(source: Source, *, target: str, format: str | None = None) -> Sugges
     changes = search.shortest()
     if changes is None:
         return Suggestion(None, blocked=search.blocked)
-    proposals, after = _written(config, changes)
+    proposals, after = written(config, changes)
     if not _is_legal(source, after, target, format):
         return Suggestion(None)
     return Suggestion(proposals, after)
-
-
-# ── the search ───────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(slots=True)
@@ -296,7 +270,7 @@ def _reach(broken: Broken, change: Change) -> int:
         return len(broken.roles)
     if change.setting is not None:
         said = (broken.level.setting(role, change.field) for role in broken.roles)
-        return max(1, sum(setting is not None and _is_same(setting, change.setting) for setting in said))
+        return max(1, sum(setting is not None and is_same(setting, change.setting) for setting in said))
     reached = {role for named in change.roles or ROLES for role in ROLE_GROUPS.get(named, (named,))}
     return max(1, len(reached & set(broken.roles)))
 
@@ -320,83 +294,10 @@ def _changed(config: Config, change: Change, number: int) -> Config:
 
 def _rule_with(rule: Rule, old: Setting, value: Value) -> Rule:
     clauses = (
-        replace(clause, settings=tuple(replace(s, value=value) if _is_same(s, old) else s for s in clause.settings))
+        replace(clause, settings=tuple(replace(s, value=value) if is_same(s, old) else s for s in clause.settings))
         for clause in rule.clauses
     )
     return replace(rule, clauses=tuple(clauses))
-
-
-def _is_same(setting: Setting, other: Setting) -> bool:
-    return setting.field == other.field and setting.span == other.span
-
-
-# ── the edits ────────────────────────────────────────────────────────────────────────────────
-
-
-def _written(config: Config, changes: Sequence[Change]) -> tuple[tuple[Proposal, ...], str]:
-    """Return changes as edits of the file, with the whole text after them; those of values come first."""
-    values = [change for change in changes if change.setting is not None]
-    ordered = [*sorted(values, key=_position, reverse=True), *(c for c in changes if c.setting is None)]
-    proposals: list[Proposal] = []
-    after = config.source.text
-    for change in ordered:
-        proposal, after = _edit(config, change, after)
-        proposals.append(proposal)
-    return tuple(sorted(proposals, key=lambda p: p.span.start)), after
-
-
-def _position(change: Change) -> int:
-    assert change.setting is not None
-    return change.setting.span.start
-
-
-def _edit(config: Config, change: Change, text: str) -> tuple[Proposal, str]:
-    """Return one change as an edit, and the text after it; in `text` changes further down have been made."""
-    in_qsim = config.format == formats.QSIM
-    if change.setting is not None:
-        span = change.setting.span
-        new = show_setting(change.field, change.value) if in_qsim else _spelled(config, change)
-        key = "" if in_qsim else f'"{change.setting.pointer.rpartition("/")[2]}": '
-        title = f"write `{key}{new}` instead of `{_short(span.text)}`"
-        return Proposal(f"{title}{'' if in_qsim else _meaning(config, change)}", span), replace_value(text, span, new)
-    if in_qsim:
-        end = len(config.source.text)
-        line = _rule(config, change)
-        return Proposal(f"add `{line}`", Span(config.source, end, end)), insert_statement(text, line)
-    inside, member, after = insert_member(text, change.keys, _spelled(config, change))
-    original, _, _ = insert_member(config.source.text, change.keys, _spelled(config, change))
-    where = ".".join(change.keys[: inside.depth]) or "the top level"
-    title = f"add `{member}` to {where}{_meaning(config, change)}"
-    return Proposal(title, Span(config.source, original.start, original.start + 1)), after
-
-
-def _rule(config: Config, change: Change) -> str:
-    """Return a change as a line of .qsim: the rule that it changes, or the one that it adds."""
-    setting = Setting(change.field, change.value, Span(config.source, 0, 0))
-    if change.setting is None:
-        return show_rule(change.selector, change.roles, setting)
-    changed = (
-        (rule.selector, clause.roles)
-        for rule in config.rules
-        for clause in rule.clauses
-        if any(_is_same(said, change.setting) for said in clause.settings)
-    )
-    return show_rule(*next(changed, (change.selector, change.roles)), setting)
-
-
-def _meaning(config: Config, change: Change) -> str:
-    return f": {_rule(config, change)}"
-
-
-def _spelled(config: Config, change: Change) -> str:
-    """Return a value as JSON of the vendor's file."""
-    table = keymap.load(formats.READINGS.get(config.format, config.format))
-    row = next(row for row in keymap.rows(table.root) if row.field == change.field)
-    return json.dumps(encode(table, row.codec, change.value))
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _is_legal(source: Source, after: str, target: str, format: str | None) -> bool:

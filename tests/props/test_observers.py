@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from qsimc.calibrate.aimet_histogram import AimetHistogram
 from qsimc.calibrate.bits import RELATIVE_WIDTH, BitHistogram
 from qsimc.calibrate.encoding import VITIS, Encoding, Numerics
-from qsimc.calibrate.grid import CELLS
+from qsimc.calibrate.grid import CELLS, GridTally
+from qsimc.calibrate.jointly import GridObservers
 from qsimc.calibrate.minmax import MinMax
 from qsimc.calibrate.observer import Wants
 from qsimc.calibrate.observers import AVAILABLE, channels_first, encode, observer_for
@@ -277,6 +279,35 @@ def test_what_observers_want_serves_as_well_as_the_values(numerics: Numerics, ca
             by_wish = by_wish.observe(batch)
     one, other = (observer.encoding(spec) for observer in (by_values, by_wish))
     assert (one.scale, one.zero_point) == (other.scale, other.zero_point)
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from(["normal", "zeros", "nothing", "wide"]), max_size=5))
+def test_grid_observers_together_are_each_alone(seed: int, batches: list[str]) -> None:
+    rng = np.random.default_rng(seed)
+    alone = [AimetHistogram.empty() for _ in range(3)]
+    together = GridObservers(alone)
+    streams = [0, 1, 2, 1]  # the second observer has two streams, one after the other
+    grids = GridTally(len(streams))
+    for kind in batches:
+        grids.clear()
+        ends = []
+        for stream, place in enumerate(streams):
+            size, spread = {"nothing": (0, 1), "zeros": (7, 0), "wide": (50, 100)}.get(kind, (50, 1))
+            values = (rng.normal(size=size) * spread).astype(np.float32)
+            low, high = (float(values.min()), float(values.max())) if size else (np.inf, -np.inf)
+            grid = alone[place].grid(low, high) if size else None
+            if grid is not None and not grids.laid_out(stream):
+                grids.lay_out(stream, grid)
+            grids.count(stream, values)
+            alone[place] = alone[place].observe_counts(grids.counts(stream), low, high)
+            ends.append((low, high))
+        together.observe_counts([(place, stream) for stream, place in enumerate(streams)], grids, ends)
+    for found, expected in zip(together.finish(), alone, strict=True):
+        assert isinstance(found, AimetHistogram)
+        assert found.observed == expected.observed
+        (one,), (other,) = found.channels, expected.channels
+        assert (one.width, one.first, one.batches) == (other.width, other.first, other.batches)
+        np.testing.assert_array_equal(one.shares, other.shares)
 
 
 @pytest.mark.parametrize(("numerics", "calib"), EVERY)

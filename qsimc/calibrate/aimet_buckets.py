@@ -24,6 +24,7 @@ LARGEST = np.float32(FLOAT_MAX / 16)
 """Bound of a value: AIMET overflows beyond it (negative scales, NaN), and we take the largest that it handles."""
 
 SPREAD = np.float32(3)
+"""How much wider than the first batch the buckets are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

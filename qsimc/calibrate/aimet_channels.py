@@ -7,7 +7,7 @@ a channel (no values, equal ones, huge ones) is left to the functions for one (`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from qsimc.calibrate.arithmetic import F32, F64, I64
 from qsimc.calibrate.grid import CELLS, EXACT
 from qsimc.calibrate.levels import Levels
 from qsimc.native.aimet_search import firsts_of_least_cost
+
+_Candidates: TypeAlias = "tuple[F32, F32, I64, I64, F64, F64]"
+"""Of k candidates for each of C channels, shape (C, k): what `aimet_search._Grids` has of one channel's."""
 
 _VALUES = 1 << 20
 """Values that are counted at a time, and counts that are kept of them, more or less."""
@@ -58,18 +61,6 @@ def _first_batches(values: F32) -> list[Buckets | None]:
     return [Buckets(float(width[k]), int(first[k]), shares[k], 1) if usual[k] else None for k in range(len(values))]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Candidates:
-    """k symmetric candidates for each of C channels; see `aimet_search._Grids`."""
-
-    scales: F32
-    offsets: F32
-    low_bucket: I64
-    high_bucket: I64
-    low_centre: F64
-    high_centre: F64
-
-
 def least_errors(channels: Sequence[Buckets], levels: Levels) -> list[tuple[float, int]]:
     """Return `aimet_search.least_error` of each channel, all of which have buckets."""
     shares = np.array([buckets.shares for buckets in channels])
@@ -79,17 +70,16 @@ def least_errors(channels: Sequence[Buckets], levels: Levels) -> list[tuple[floa
     first = np.array([buckets.first for buckets in channels], np.float64)
     width = np.array([buckets.width for buckets in channels])
     candidates = _symmetric(first, width, used, levels)
-    every = (candidates.low_bucket, candidates.high_bucket, candidates.low_centre, candidates.high_centre)
-    best = firsts_of_least_cost(shares, first, width, (candidates.scales, candidates.offsets, *every))
+    best = firsts_of_least_cost(shares, first, width, candidates)
     if best is None:
         return [least_error(buckets, levels) for buckets in channels]
     rows = np.arange(len(channels))
-    scales, offsets = candidates.scales[rows, best], candidates.offsets[rows, best]
+    scales, offsets = candidates[0][rows, best], candidates[1][rows, best]
     return list(zip(scales.astype(float).tolist(), offsets.astype(np.int64).tolist(), strict=True))
 
 
 def _symmetric(first: F64, width: F64, used: NDArray[np.bool_], levels: Levels) -> _Candidates:
-    """Return what `aimet_search` has for one channel, for each of C.
+    """Return the candidates: scales, offsets, the buckets of the ends of their grids, and these buckets' centres.
 
     Args:
         first, width: of the buckets, shape (C,).
@@ -111,12 +101,5 @@ def _symmetric(first: F64, width: F64, used: NDArray[np.bool_], levels: Levels) 
     edge, step = first * width, (first + 1) * width - first * width
     start, step = edge.astype(np.float32)[:, None], step[:, None]
     lowest, highest = scales * offsets, scales * (offsets + np.float32(2**levels.bits - 1))
-    low_bucket, high_bucket = bucket_of(lowest, start, step), bucket_of(highest, start, step)
-    return _Candidates(
-        scales=scales,
-        offsets=offsets,
-        low_bucket=low_bucket,
-        high_bucket=high_bucket,
-        low_centre=centre_of(low_bucket, start, step),
-        high_centre=centre_of(high_bucket, start, step),
-    )
+    buckets = bucket_of(lowest, start, step), bucket_of(highest, start, step)
+    return scales, offsets, *buckets, centre_of(buckets[0], start, step), centre_of(buckets[1], start, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from qsimc.calibrate.derive import derived
 from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.feeds import Counts, Feeds, Observers, Stream
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
+from qsimc.processors import processors
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
 from qsimc_onnx.probes import Probed, Wanted, attach
@@ -29,8 +29,7 @@ from qsimc_onnx.write import save
 
 _STORED = (Kind.PARAM, Kind.CONSTANT)
 
-_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-AT_ONCE = min(2, _PROCESSORS)
+AT_ONCE = min(2, processors())
 """Batches that are run at a time.  Each needs memory for its activations."""
 
 
@@ -179,7 +178,7 @@ def _in_file_order() -> onnxruntime.SessionOptions:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     # Each run is in a thread of its own already.
-    options.intra_op_num_threads = max(_PROCESSORS - AT_ONCE + 1, 1)
+    options.intra_op_num_threads = max(processors() - AT_ONCE + 1, 1)
     if native.kernels() is not None:
         options.register_custom_ops_library(str(native.LIBRARY))
     return options

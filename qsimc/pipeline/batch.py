@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +11,7 @@ from qsimc.diagnostics import Diagnostic, in_order
 from qsimc.pipeline.check import check, check_source
 from qsimc.pipeline.inputs import Input
 from qsimc.planning.mode import Mode
+from qsimc.processors import processors
 from qsimc.settings import Settings
 from qsimc.source import Source
 from qsimc.spec import keymap
@@ -56,7 +56,7 @@ def check_all(files: Sequence[Input], request: Request, *, jobs: int | None = No
         LookupError: a format or target is unknown.
     """
     require_targets(files, request)
-    jobs = jobs or (_processors() if len(files) >= PAYS_FROM and request.model is None else 1)
+    jobs = jobs or (processors() if len(files) >= PAYS_FROM and request.model is None else 1)
     if jobs == 1:
         results = _check_some(files, request)
     else:
@@ -127,8 +127,3 @@ def _is_foreign(findings: Sequence[Diagnostic]) -> bool:
         return False
     tables = [keymap.load(name) for name in keymap.names()]
     return not any(f'"{key}"' in source.text for table in tables for key in table.recognise | table.hints)
-
-
-def _processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

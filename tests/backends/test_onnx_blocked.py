@@ -21,6 +21,10 @@ from tests.backends.onnx_models import data, model_of, value
 
 CHANNELS = 32
 
+needs_kernels = pytest.mark.skipif(
+    native.kernels() is None, reason="the kernels are not built here; test_native.py fails if they should be"
+)
+
 
 def conv(x: str, y: str, weight: str) -> Any:
     return make_node("Conv", [x, weight], [y], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
@@ -112,7 +116,7 @@ NUMBERS = {"b": data((1, CHANNELS, 1, 1), 3), "s": data((CHANNELS, 1, 1), 4)}
 BIAS_AND_SCALE = [make_node("Add", ["b", "c"], ["m"]), make_node("Mul", ["m", "s"], ["d"])]
 
 
-@pytest.mark.skipif(native.kernels() is None, reason="the kernels are not built here")
+@needs_kernels
 def test_numbers_per_channel_need_no_conversion_where_the_kernels_are(tmp_path: Path) -> None:
     before = optimised(network(BIAS_AND_SCALE, NUMBERS), ["c", "m", "d"], tmp_path)
     if not conversions(before):
@@ -133,7 +137,7 @@ def by_channel(op: str, block: int, x: NDArray[Any], channels: NDArray[Any]) -> 
     return outputs_of(proto, x)[0]
 
 
-@pytest.mark.skipif(native.kernels() is None, reason="the kernels are not built here")
+@needs_kernels
 @pytest.mark.parametrize("op", ["Add", "Mul"])
 @pytest.mark.parametrize("block", [1, 4, 8, 16])
 @pytest.mark.parametrize("shape", [(2, 48, 7, 5), (1, 16, 1, 1), (3, 16), (2, 32, 0, 4), (1, 32, 40, 50)])
@@ -152,7 +156,7 @@ def test_numbers_meet_the_channels_that_lie_together(op: str, block: int, shape:
     np.testing.assert_array_equal(back.reshape(shape), expected)
 
 
-@pytest.mark.skipif(native.kernels() is None, reason="the kernels are not built here")
+@needs_kernels
 @pytest.mark.parametrize(
     ("block", "shape", "numbers"), [(5, (1, 8, 2), 8), (8, (1, 8, 2), 4), (0, (1, 8), 8), (1, (8,), 8)]
 )

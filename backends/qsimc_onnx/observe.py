@@ -20,6 +20,7 @@ from qsimc.calibrate.encoding import Encoding
 from qsimc.calibrate.feeds import Counts, Feeds, Observers, Stream
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
 from qsimc.processors import processors
+from qsimc_onnx.depthwise import convolve_inside
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
 from qsimc_onnx.probes import Probed, Wanted, attach
@@ -142,6 +143,9 @@ def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feed
         load(str(written), _optimising(optimised, plan.mode), model.path)
         proto = onnx.load_model(optimised, load_external_data=False)
         options = _in_file_order()
+        inside = native.kernels() is not None
+        if inside and plan.mode is Mode.VENDOR:
+            convolve_inside(proto, threads=options.intra_op_num_threads)
         wanted = Wanted(
             tensors=feeds.counted,
             rows=feeds.rows,
@@ -149,7 +153,7 @@ def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feed
             values=feeds.valued,
             threads=options.intra_op_num_threads,
         )
-        probed = attach(proto, wanted, inside=native.kernels() is not None)
+        probed = attach(proto, wanted, inside=inside)
         with_probes = optimised.with_name("probed.onnx")
         with_probes.write_bytes(proto.SerializeToString())
         yield _Counter(load(str(with_probes), options, model.path), probed, feeds, model.path)
@@ -177,6 +181,8 @@ def _in_file_order() -> onnxruntime.SessionOptions:
     options = quiet_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    # With a pattern every run would get a block of its own for all of its tensors, beside what the arena has.
+    options.enable_mem_pattern = False
     # Each run is in a thread of its own already.
     options.intra_op_num_threads = max(processors() - AT_ONCE + 1, 1)
     if native.kernels() is not None:

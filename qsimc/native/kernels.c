@@ -374,4 +374,6 @@ EXPORT CLONES void qsimc_average(double *shares, double *batches, const int64_t 
 
 #include "aimet_search.c"
 
+#include "depthwise.c"
+
 #include "operators.c"

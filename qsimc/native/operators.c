@@ -67,12 +67,22 @@ typedef struct Op {
     size_t (*aliases)(int **, int **);
     void (*release_aliases)(int *, int *);
     const char *own_name;
-    int on_grid, combines, product;
+    const char *const *attributes;
+    int inputs, on_grid, product;
 } Op;
+
+/* Attributes of an operator, in their order. */
+enum { THREADS, ROW };
+enum { BLOCK_SIZE };
+enum { STRIDE_Y = THREADS + 1, STRIDE_X, DILATION_Y, DILATION_X, TOP, LEFT, BOTTOM, RIGHT, ATTRIBUTES };
+static const char *const of_count[] = {"threads", "row", NULL};
+static const char *const of_combination[] = {"block", NULL};
+static const char *const of_depthwise[] = {"threads",    "stride_y", "stride_x", "dilation_y", "dilation_x",
+                                           "pad_top", "pad_left", "pad_bottom", "pad_right",  NULL};
 
 typedef struct {
     const Op *op;
-    int64_t row, threads, block;
+    int64_t attributes[ATTRIBUTES];
 } Kernel;
 
 static const Function *api;
@@ -101,6 +111,33 @@ static Status *input(void *context, size_t index, void **data, size_t *count)
     return status;
 }
 
+/* Dimensions of a tensor at most. */
+enum { RANK = 16 };
+
+/* The shape of an input; of one of more than RANK dimensions only how many there are. */
+static Status *shape_of(void *context, size_t index, int64_t *shape, size_t *rank)
+{
+    void *value, *info;
+    TRY(CALL(KERNEL_INPUT, (void *, size_t, void **), context, index, &value));
+    TRY(CALL(TENSOR_INFO, (void *, void **), value, &info));
+    Status *status = CALL(DIMENSION_COUNT, (void *, size_t *), info, rank);
+    if (!status && *rank <= RANK)
+        status = CALL(DIMENSIONS, (void *, int64_t *, size_t), info, shape, *rank);
+    ((void (*)(void *))api[RELEASE_INFO])(info);
+    return status;
+}
+
+static Status *in_parts(void *context, void (*part)(void *, size_t), size_t parts, void *job)
+{
+    return CALL(PARALLEL_FOR, (void *, void (*)(void *, size_t), size_t, size_t, void *), context, part, parts, 0,
+                job);
+}
+
+static size_t threads_of(const Kernel *kernel)
+{
+    return kernel->attributes[THREADS] > 0 ? (size_t)kernel->attributes[THREADS] : 1;
+}
+
 static Status *output(void *context, const int64_t *shape, size_t rank, void **data)
 {
     void *value;
@@ -115,17 +152,17 @@ static Status *count(void *kernel_, void *context)
     size_t n, size, row_size = kernel->op->on_grid ? GRID_ROW : BITS_ROW;
     TRY(input(context, 0, &x, &n));
     TRY(input(context, 1, &tally, &size));
-    if (kernel->row < 0 || (size_t)kernel->row >= size / row_size)
+    int64_t row = kernel->attributes[ROW];
+    if (row < 0 || (size_t)row >= size / row_size)
         return refuse("the tally has no such row");
     Range ranges[PARTS];
-    size_t parts = parts_of(n, kernel->threads > 0 ? (size_t)kernel->threads : 1);
-    Job job = {x, n, parts, (int64_t *)tally + (size_t)kernel->row * row_size, kernel->op->on_grid, ranges,
+    size_t parts = parts_of(n, threads_of(kernel));
+    Job job = {x, n, parts, (int64_t *)tally + (size_t)row * row_size, kernel->op->on_grid, ranges,
                PTHREAD_MUTEX_INITIALIZER};
     if (parts == 1)
         tally_part(&job, 0);
     else
-        TRY(CALL(PARALLEL_FOR, (void *, void (*)(void *, size_t), size_t, size_t, void *), context, tally_part, parts,
-                 0, &job));
+        TRY(in_parts(context, tally_part, parts, &job));
     finish(&job);
     TRY(output(context, (int64_t[]){1}, 1, &zero));
     *(float *)zero = 0;
@@ -178,34 +215,72 @@ static void combine_part(void *combination_, size_t part)
         combine_block(how->x + start, channels, how->made + start, how->length, how->block, how->product);
 }
 
-/* Dimensions of x at most. */
-enum { RANK = 16 };
-
 static Status *combine(void *kernel_, void *context)
 {
     const Kernel *kernel = kernel_;
-    void *x, *channels, *made, *value, *info;
-    size_t n, count, rank, block = (size_t)kernel->block;
+    void *x, *channels, *made;
+    size_t n, count, rank, block = (size_t)kernel->attributes[BLOCK_SIZE];
     int64_t shape[RANK] = {0};
     TRY(input(context, 0, &x, &n));
     TRY(input(context, 1, &channels, &count));
-    TRY(CALL(KERNEL_INPUT, (void *, size_t, void **), context, 0, &value));
-    TRY(CALL(TENSOR_INFO, (void *, void **), value, &info));
-    Status *status = CALL(DIMENSION_COUNT, (void *, size_t *), info, &rank);
-    if (!status && rank <= RANK)
-        status = CALL(DIMENSIONS, (void *, int64_t *, size_t), info, shape, rank);
-    ((void (*)(void *))api[RELEASE_INFO])(info);
-    if (status)
-        return status;
-    if (kernel->block < 1 || rank < 2 || rank > RANK || (size_t)shape[1] != count || count % block)
+    TRY(shape_of(context, 0, shape, &rank));
+    if (kernel->attributes[BLOCK_SIZE] < 1 || rank < 2 || rank > RANK || (size_t)shape[1] != count || count % block)
         return refuse("there is not a number for each channel");
     TRY(output(context, shape, rank, &made));
     if (n == 0)
         return NULL;
     size_t blocks = count / block, parts = (size_t)shape[0] * blocks;
     Combination how = {x, channels, made, block, blocks, n / parts, kernel->op->product};
-    return CALL(PARALLEL_FOR, (void *, void (*)(void *, size_t), size_t, size_t, void *), context, combine_part, parts,
-                0, &how);
+    return in_parts(context, combine_part, parts, &how);
+}
+
+/* ---- Depthwise convolution ---- */
+
+static Status *convolve(void *kernel_, void *context)
+{
+    const Kernel *kernel = kernel_;
+    const int64_t *attributes = kernel->attributes;
+    int64_t shape[RANK] = {0}, kernel_shape[RANK] = {0};
+    size_t n, rank, kernel_rank, weight_count, bias_count = 0;
+    void *x, *weights, *bias = NULL, *optional, *made;
+    TRY(input(context, 0, &x, &n));
+    TRY(input(context, 1, &weights, &weight_count));
+    TRY(CALL(KERNEL_INPUT, (void *, size_t, void **), context, 2, &optional));
+    if (optional)
+        TRY(input(context, 2, &bias, &bias_count));
+    TRY(shape_of(context, 0, shape, &rank));
+    TRY(shape_of(context, 1, kernel_shape, &kernel_rank));
+    if (rank != 4 || kernel_rank != 4 || !weight_count || kernel_shape[1] != 1 || kernel_shape[0] != shape[1] ||
+        (bias && (int64_t)bias_count != shape[1]))
+        return refuse("the weights are not those of a depthwise convolution of these channels");
+    for (size_t k = STRIDE_Y; k < ATTRIBUTES; k++)
+        if (attributes[k] < (k < TOP))
+            return refuse("strides and dilations are 1 or more, padding is 0 or more");
+    Depthwise how = {.x = x, .weights = weights, .bias = bias, .planes = (size_t)(shape[0] * shape[1]),
+                     .channels = (size_t)shape[1]};
+    for (size_t axis = Y; axis <= X; axis++) {
+        how.axes[axis] = (Axis){.size = (size_t)shape[2 + axis], .taps = (size_t)kernel_shape[2 + axis],
+                                .stride = (size_t)attributes[STRIDE_Y + axis],
+                                .dilation = (size_t)attributes[DILATION_Y + axis],
+                                .before = (size_t)attributes[TOP + axis]};
+        if (!lay_out(how.axes + axis, (size_t)attributes[BOTTOM + axis]))
+            return refuse("the kernel is larger than its input");
+        shape[2 + axis] = (int64_t)how.axes[axis].made;
+    }
+    TRY(output(context, shape, rank, &made));
+    if (!how.planes)
+        return NULL;
+    how.made = made;
+    how.parts = threads_of(kernel) < how.planes ? threads_of(kernel) : how.planes;
+    if (!prepare(&how))
+        return refuse("out of memory");
+    Status *status = NULL;
+    if (how.parts == 1)
+        convolve_part(&how, 0);
+    else
+        status = in_parts(context, convolve_part, how.parts, &how);
+    free(how.work);
+    return status;
 }
 
 static Status *create(const Op *op, const Function *table, const void *info, void **kernel_)
@@ -215,14 +290,9 @@ static Status *create(const Op *op, const Function *table, const void *info, voi
     if (!kernel)
         return refuse("out of memory");
     kernel->op = op;
-    struct {
-        const char *name;
-        int64_t *value;
-    } counting[] = {{"row", &kernel->row}, {"threads", &kernel->threads}},
-      combining[] = {{"block", &kernel->block}}, *attributes = op->combines ? combining : counting;
-    for (int k = 0; k < (op->combines ? 1 : 2); k++) {
-        Status *status =
-            CALL(INT_ATTRIBUTE, (const void *, const char *, int64_t *), info, attributes[k].name, attributes[k].value);
+    for (size_t k = 0; op->attributes[k]; k++) {
+        Status *status = CALL(INT_ATTRIBUTE, (const void *, const char *, int64_t *), info, op->attributes[k],
+                              kernel->attributes + k);
         if (status) {
             free(kernel);
             return status;
@@ -234,10 +304,11 @@ static Status *create(const Op *op, const Function *table, const void *info, voi
 
 static const char *name(const Op *op) { return op->own_name; }
 static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
-static size_t input_count(const Op *op) { return (void)op, 2; }
-static int input_type(const Op *op, size_t index) { return index && !op->combines ? INT64 : FLOAT; }
+static size_t input_count(const Op *op) { return (size_t)op->inputs; }
+static int input_type(const Op *op, size_t index) { return index && op->compute_v2 == count ? INT64 : FLOAT; }
 static size_t output_count(const Op *op) { return (void)op, 1; }
 static int output_type(const Op *op, size_t index) { return (void)op, (void)index, FLOAT; }
+static int input_kind(const Op *op, size_t index) { return (void)op, index == 2; /* 0: required, 1: optional */ }
 static int required(const Op *op, size_t index) { return (void)op, (void)index, 0; }
 
 /* What is made may take the place of x. */
@@ -254,17 +325,21 @@ static void release_in_place(int *inputs, int *outputs) { (void)inputs, (void)ou
     {                                                                                                                  \
         .version = OP_VERSION, .name = name, .provider = provider, .input_type = input_type,                           \
         .input_count = input_count, .output_type = output_type, .output_count = output_count, .destroy = free,         \
-        .input_kind = required, .output_kind = required, .input_memory = required, .create_v2 = create,                \
+        .input_kind = input_kind, .output_kind = required, .input_memory = required, .create_v2 = create,                \
         .own_name = its_name, __VA_ARGS__                                                                              \
     }
 
-#define COMBINES .compute_v2 = combine, .combines = 1, .in_place = in_place, .release_in_place = release_in_place
+#define COUNTS .compute_v2 = count, .inputs = 2, .attributes = of_count
+#define COMBINES                                                                                                       \
+    .compute_v2 = combine, .inputs = 2, .attributes = of_combination, .in_place = in_place,                            \
+    .release_in_place = release_in_place
 
 static const Op operators[] = {
-    OP("Tally", .compute_v2 = count),
-    OP("TallyOnGrid", .compute_v2 = count, .on_grid = 1),
+    OP("Tally", COUNTS),
+    OP("TallyOnGrid", COUNTS, .on_grid = 1),
     OP("Add", COMBINES),
     OP("Mul", COMBINES, .product = 1),
+    OP("DepthwiseConv", .compute_v2 = convolve, .inputs = 3, .attributes = of_depthwise),
 };
 
 /* What onnxruntime calls of a library of operators. */

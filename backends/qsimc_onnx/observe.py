@@ -130,8 +130,8 @@ def _counting(model: OnnxModel, plan: Plan, params: Mapping[str, Encoding], feed
     """Open a session of the optimised model with probes in it.
 
     Its files lie in a private folder, weights beside the model, so that their size is not limited.
-    In vendor mode nothing is optimised: between the vendor's quantizers nothing can be fused, and a
-    fused operator rounds differently in the last place.
+    In vendor mode nothing is optimised: between the vendor's quantizers nothing can be fused, and a fused operator
+    rounds differently in the last place.  What the kernels do there has the same bits.
     """
     proto, deferred = with_quantized_constants(model, [p for p in plan.enabled() if p.kind in _STORED], params)
     # onnxruntime fuses nothing across an output, so every tensor to observe survives its optimiser.

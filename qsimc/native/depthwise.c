@@ -17,9 +17,9 @@ typedef struct {
     float *made;
     Axis axes[2];
     size_t planes, channels, parts;
-    float *work; /* for each part: the phases of a plane, and the sums at their places */
+    size_t *places; /* where each tap begins */
+    float *work;    /* for each part: the phases of a plane, and the sums at their places */
     size_t phase_size, work_size;
-    const size_t *places; /* where each tap begins */
 } Depthwise;
 
 /* Values that are summed up together. */
@@ -134,21 +134,18 @@ static void convolve_part(void *how_, size_t part)
     }
 }
 
-/* Allocate what the parts work in, all of it to be freed with `work`; 0 if there is no memory. */
+/* Allocate `places`, with what the parts work in behind them, to be freed with them; 0 if there is no memory. */
 static int prepare(Depthwise *how)
 {
     const Axis *y = how->axes + Y, *x = how->axes + X;
     size_t taps = y->taps * x->taps;
     how->phase_size = y->phase * x->phase;
-    how->work_size = y->stride * x->stride * how->phase_size + SUMS +
-                     rounded_up((y->made - 1) * x->phase + x->made);
-    how->work = malloc(how->parts * how->work_size * sizeof(float) + taps * sizeof(size_t) + sizeof(size_t));
-    if (!how->work)
+    how->work_size = y->stride * x->stride * how->phase_size + SUMS + rounded_up((y->made - 1) * x->phase + x->made);
+    how->places = malloc(taps * sizeof *how->places + how->parts * how->work_size * sizeof *how->work);
+    if (!how->places)
         return 0;
-    size_t floats = how->parts * how->work_size;
-    size_t *places = (size_t *)(void *)(how->work + (floats + floats % 2));
+    how->work = (float *)(how->places + taps);
     for (size_t tap = 0; tap < taps; tap++)
-        places[tap] = place_of(how->axes, how->phase_size, tap);
-    how->places = places;
+        how->places[tap] = place_of(how->axes, how->phase_size, tap);
     return 1;
 }

@@ -325,7 +325,8 @@ static void take_parts(void *parts_)
 static void tally(const float *x, size_t n, int64_t *row, int on_grid)
 {
     Range ranges[PARTS];
-    Job job = {x, n, threads.parallel ? parts_of(n, threads.count) : 1, row, on_grid, ranges, PTHREAD_MUTEX_INITIALIZER};
+    size_t count = threads.parallel ? parts_of(n, threads.count) : 1;
+    Job job = {x, n, count, row, on_grid, ranges, PTHREAD_MUTEX_INITIALIZER};
     Parts parts = {&job, 0};
     if (job.parts > 1)
         threads.parallel(take_parts, &parts, threads.count, 0);

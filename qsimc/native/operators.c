@@ -279,7 +279,7 @@ static Status *convolve(void *kernel_, void *context)
         convolve_part(&how, 0);
     else
         status = in_parts(context, convolve_part, how.parts, &how);
-    free(how.work);
+    free(how.places);
     return status;
 }
 
@@ -325,7 +325,7 @@ static void release_in_place(int *inputs, int *outputs) { (void)inputs, (void)ou
     {                                                                                                                  \
         .version = OP_VERSION, .name = name, .provider = provider, .input_type = input_type,                           \
         .input_count = input_count, .output_type = output_type, .output_count = output_count, .destroy = free,         \
-        .input_kind = input_kind, .output_kind = required, .input_memory = required, .create_v2 = create,                \
+        .input_kind = input_kind, .output_kind = required, .input_memory = required, .create_v2 = create,              \
         .own_name = its_name, __VA_ARGS__                                                                              \
     }
 

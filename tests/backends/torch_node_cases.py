@@ -27,6 +27,9 @@ from qsimc_torch.build import filled, generated_of, tensor_of
 from qsimc.diagnostics import InputError
 from qsimc.planning.plan import Mode, Plan
 
+OWN_REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare")
+REDUCTIONS = (*OWN_REDUCTIONS, "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum")
+
 RTOL, ATOL = 1e-3, 1e-5
 
 BFLOAT16_RTOL = 2**-6

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsimc import cli, settings
+from qsimc import settings
 from qsimc.diagnostics import Diagnostic, Edit, Fix, InputError, Label, Severity
 from qsimc.fixes import compatible, edited
 from qsimc.pipeline.batch import Request, check_all
 from qsimc.pipeline.inputs import inputs
 from qsimc.render import text
 from qsimc.source import Source, Span
+from tests.command_line import Run, command_line
 
 GOOD = (
     '{"defaults": {"ops": {"is_output_quantized": "True"}, "params": {"is_quantized": "True"}}, "params": {},'
@@ -25,20 +25,17 @@ GOOD = (
 LOWER = GOOD.replace('"params": {"is_quantized": "True"}', '"params":  {"is_quantized": true}')
 TYPO = GOOD.replace('"op_type": {}', '"op_type": {"Convolution": {"is_output_quantized": "False"}}')
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `qsimc check` in an empty folder: exit status, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    check = command_line(capsys, "check")
 
     def command(*arguments: str) -> tuple[int, str, str]:
         settings.forget()
-        status = cli.run(["check", *arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
+        return check(*arguments)
 
     return command
 

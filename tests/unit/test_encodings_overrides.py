@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsimc import cli
 from qsimc.diagnostics import Diagnostic, InputError, Severity
 from qsimc.encodings import document as documents
 from qsimc.encodings import tensorrt
@@ -24,10 +22,9 @@ from qsimc.encodings.lint import lint as lint_file
 from qsimc.encodings.write import text
 from qsimc.pipeline import encodings as pipeline
 from qsimc.source import Source
+from tests.command_line import Run, command_line
 from tests.unit.plans import SHARED
 from tests.unit.test_encodings_export import DATA
-
-Run = Callable[..., tuple[int, str, str]]
 
 CACHE = """TRT-7000-EntropyCalibration2
 data: 3caa54fc
@@ -77,13 +74,7 @@ def put(folder: Path, value: Any, name: str = "f.encodings") -> str:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `qsimc encodings`: exit status, stdout, stderr."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        status = cli.run(["encodings", *arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return command
+    return command_line(capsys, "encodings")
 
 
 # ── calibration caches ───────────────────────────────────────────────────────────────────────

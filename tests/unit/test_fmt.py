@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from qsimc import cli, targets
+from qsimc import targets
 from qsimc.formats.fmt import fmt
 from qsimc.pipeline.check import check
 from qsimc.source import Source
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.command_line import Run
 
 LONG = " | ".join(f"Operator{number}" for number in range(12))
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run one command line: exit status, stdout, stderr."""
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        status = cli.run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return command
 
 
 def laid_out(text: str) -> str | None:

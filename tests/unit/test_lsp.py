@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,36 +14,15 @@ from lsprotocol.types import CodeActionKind, DiagnosticSeverity, Position, Posit
 from pygls.lsp.client import LanguageClient
 from pygls.uris import to_fs_path
 
-from qsimc import explain, resources
+from qsimc import explain
 from qsimc.formats import builtin
-from qsimc.formats.qsim import DIALECTS
-from qsimc.lsp import choices, statements
-from qsimc.lsp.completion import completions
-from qsimc.lsp.cursor import locate
-from qsimc.lsp.definition import definition
 from qsimc.lsp.findings import diagnostics
-from qsimc.lsp.hover import hover
-from qsimc.lsp.positions import View, offset, position
+from qsimc.lsp.positions import View
+from tests.unit.editor import AIMET, edited, span_of
 
 SERVER = ("-c", "import sys; from qsimc.cli import main; sys.argv[1:] = ['lsp']; main()")
 
-AIMET = """{
-  "defaults": {"ops": {"is_output_quantized": "True"}, "params": {}},
-  "params": {},
-  "op_type": {},
-  "supergroups": [],
-  "model_input": {},
-  "model_output": {}
-}
-"""
 MISSPELT = AIMET.replace('"op_type": {}', '"op_type": {"Conv": {"is_symetric": "True"}}')
-VITIS = """{
-  "target_device": "DPU",
-  "quantizable_data_type": ["input"],
-  "overall_quantize_config": {"method": "diffs"},
-  "layer_quantize_config": []
-}
-"""
 
 
 class Editor(LanguageClient):
@@ -114,6 +92,7 @@ class Editor(LanguageClient):
 
 
 Act = Callable[[Editor], Awaitable[None]]
+
 Session = Callable[..., None]
 
 
@@ -140,20 +119,6 @@ async def _session(act: Act, uri: str, encodings: list[PositionEncodingKind | st
         await editor.shutdown_async(None)
         editor.exit(None)
         await editor.stop()  # type: ignore[no-untyped-call]
-
-
-def span_of(text: str, part: str) -> Range:
-    view = View("", "", text)
-    at = text.index(part)
-    return Range(position(view, at), position(view, at + len(part)))
-
-
-def edited(text: str, edits: list[types.TextEdit]) -> str:
-    """Return a text after edits, as an editor makes them."""
-    view = View("", "", text)
-    for edit in sorted(edits, key=lambda e: (e.range.start.line, e.range.start.character), reverse=True):
-        text = text[: offset(view, edit.range.start)] + edit.new_text + text[offset(view, edit.range.end) :]
-    return text
 
 
 # ── findings ─────────────────────────────────────────────────────────────────────────────────
@@ -267,29 +232,6 @@ def test_a_key_is_described_under_the_mouse(session: Session) -> None:
     session(act)
 
 
-@pytest.mark.parametrize(
-    ("text", "part", "said"),
-    [
-        (AIMET, "is_output_quantized", ("whether the tensor is quantized", "tensors: `output`", 'values: `"True"`')),
-        (AIMET, "model_input", ("a section of the AIMET", "keys: `is_input_quantized`")),
-        (VITIS, "method", ("how the range is estimated", 'values: `"maxmin"`')),
-        (VITIS, "target_device", ("the hardware", '`"FLEXML"`')),
-        (VITIS, "layer_quantize_config", ("an array of the Vitis AI configuration",)),
-        ('{"op_type": {"Conv": {}}', "Conv", ("the rules of one operator type",)),
-    ],
-)
-def test_a_description_says_what_a_key_means(text: str, part: str, said: tuple[str, ...]) -> None:
-    found = hover(View("", "", text), span_of(text, part).start)
-    assert found is not None
-    assert found.range == span_of(text, f'"{part}"')
-    assert all(words in str(found.contents) for words in said)
-
-
-@pytest.mark.parametrize(("text", "part"), [(AIMET, "True"), ("[1]", "1"), ('{"target_device": "DPU", "x" 1', "DPU")])
-def test_what_is_no_key_is_not_described(text: str, part: str) -> None:
-    assert hover(View("", "", text), span_of(text, part).start) is None
-
-
 # ── completion ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -301,262 +243,6 @@ def test_keys_and_values_are_offered_while_one_types(session: Session) -> None:
         assert set(await editor.complete(Position(0, 39))) == {"maxmin", "entropy", "mse", "percentile", "diffs"}
 
     session(act)
-
-
-def chosen(marked: str, path: str = "") -> dict[str, str]:
-    """Return what a text becomes by each completion offered at its `¦`, by label."""
-    text = marked.replace("¦", "")
-    view = View("", path, text)
-    found = completions(view, position(view, marked.index("¦")))
-    return {item.label: edited(text, [edit]) for item in found if isinstance(edit := item.text_edit, types.TextEdit)}
-
-
-@pytest.mark.parametrize(
-    ("before", "label", "after"),
-    [
-        ('{"model_input": {¦}}', "is_input_quantized", '{"model_input": {"is_input_quantized": }}'),
-        ('{"model_input": {"¦"}}', "is_input_quantized", '{"model_input": {"is_input_quantized": }}'),
-        ('{"model_input": {"is_¦": "True"}}', "is_input_quantized", '{"model_input": {"is_input_quantized": "True"}}'),
-        ('{"model_input": {"is_¦, "x": 1}}', "is_input_quantized", '{"model_input": {"is_input_quantized": , "x": 1}}'),
-        ('{"model_input": {"is_input_quantized": "¦"}}', "True", '{"model_input": {"is_input_quantized": "True"}}'),
-        ('{"op_type": {"¦', "Conv", '{"op_type": {"Conv": '),
-        ('{"op_type": {"Conv": {"is_¦', "is_symmetric", '{"op_type": {"Conv": {"is_symmetric": '),
-        ('{"op_type": {}, "params": {"¦"}}', "weight", '{"op_type": {}, "params": {"weight": }}'),
-        ('{"supergroups": [{"op_list": ["Conv", "¦"]}]}', "Relu", '{"supergroups": [{"op_list": ["Conv", "Relu"]}]}'),
-        ('{"defaults": {"hw_version": ¦}}', "V73", '{"defaults": {"hw_version": "V73"}}'),
-        ('{"defaults": {"supported_kernels": [{¦}]}}', "param", '{"defaults": {"supported_kernels": [{"param": }]}}'),
-        ('{"target_device": "¦"}', "DPU", '{"target_device": "DPU"}'),
-        (
-            '{"overall_quantize_config": {"method": "d¦", "bit_width": 8}}',
-            "diffs",
-            '{"overall_quantize_config": {"method": "diffs", "bit_width": 8}}',
-        ),
-        ('{"overall_quantize_config": {"symmetry": t¦}}', "true", '{"overall_quantize_config": {"symmetry": true}}'),
-        (
-            '{"layer_quantize_config": [{"layer_type": "¦"}]}',
-            "Conv2d",
-            '{"layer_quantize_config": [{"layer_type": "Conv2d"}]}',
-        ),
-        ('{"quantizable_data_type": ["input", ¦]}', "weights", '{"quantizable_data_type": ["input", "weights"]}'),
-    ],
-)
-def test_what_is_chosen_takes_the_place_of_what_is_typed(before: str, label: str, after: str) -> None:
-    assert chosen(before)[label] == after
-
-
-@pytest.mark.parametrize(
-    ("text", "labels"),
-    [
-        ('{"defaults": {"ops": {¦}}}', {"is_input_quantized", "is_output_quantized", "is_symmetric"}),
-        ('{"defaults": {"ops": {"is_symmetric": "True", ¦}}}', {"is_input_quantized", "is_output_quantized"}),
-        ('{"defaults": {"ops": {"is_symmetric": ¦}}}', {"True", "False"}),
-        ('{"defaults": {"ops": {"is_output_quantized": ¦}}}', {"True"}),  # AIMET refuses the other
-        ('{"quantizable_data_type": [¦]}', {"input", "weights", "bias", "activation"}),
-        ('{"defaults": {"nonsense": {¦}}}', set()),
-        ('{"nonsense": ¦}', set()),
-        ("Conv: ¦", set()),
-        ("¦", set()),
-    ],
-)
-def test_only_what_is_legal_is_offered(text: str, labels: set[str]) -> None:
-    assert chosen(text).keys() == labels
-
-
-def test_an_empty_file_may_become_any_vendor_s() -> None:
-    assert {"defaults", "op_type", "target_device"} <= chosen("{¦}").keys()
-
-
-# ── completion in .qsim ──────────────────────────────────────────────────────────────────────
-
-
-def offered(marked: str) -> dict[str, str]:
-    return chosen(marked, "config.qsim")
-
-
-@pytest.mark.parametrize(
-    ("before", "label", "after"),
-    [
-        ("¦", "require", "require"),
-        ("op¦\nConv: on", "option", "option\nConv: on"),
-        ("Co¦: bits=8", "Conv", "Conv: bits=8"),
-        ("dialect ¦", "vitis", "dialect vitis"),
-        ("dialect vitis\nCo¦", "Conv2d", "dialect vitis\nConv2d"),
-        ("target vitis-¦", "vitis-dpu", "target vitis-dpu"),
-        ("extends ta¦", "target", "extends target"),
-        ("extends target ¦", "vitis-default", "extends target vitis-default"),
-        ("dialect vitis\noption include_¦", "include_cle", "dialect vitis\noption include_cle="),
-        ("extends target vitis-dpu\noption include_cle=¦", "true", "extends target vitis-dpu\noption include_cle=true"),
-        (
-            "dialect aimet\noption supergroup_passes=(MatmulAdd | ¦)",
-            "MaskedSoftmax",
-            "dialect aimet\noption supergroup_passes=(MatmulAdd | MaskedSoftmax)",
-        ),
-        ("Conv[¦]: on", "weight", "Conv[weight]: on"),
-        ("Conv[\n  input,\n  ¦", "output", "Conv[\n  input,\n  output"),
-        ("Conv -> ¦", "Relu", "Conv -> Relu"),
-        ("(Conv | ¦): on", "Gemm", "(Conv | Gemm): on"),
-        ("Conv: ¦", "symmetric", "Conv: symmetric"),
-        ("Conv: bi¦", "bits", "Conv: bits="),
-        ("Conv: bi¦=8", "bits", "Conv: bits=8"),
-        ("Conv: on calib=m¦ bits=8", "mse", "Conv: on calib=mse bits=8"),
-        ("let a = bits=8\nConv: @¦", "@a", "let a = bits=8\nConv: @a"),
-        ("let a = sym¦", "symmetric", "let a = symmetric"),
-        ("Conv {\n  ¦\n}", "[weight]", "Conv {\n  [weight]: \n}"),
-        ("Conv {\n  we¦: on\n}", "[weight]", "Conv {\n  [weight]: on\n}"),
-        ("Conv {\n  [weight]: on\n  [¦", "bias", "Conv {\n  [weight]: on\n  [bias"),
-        ("Conv {\n  [weight]: on\n}\nfu¦", "fuse", "Conv {\n  [weight]: on\n}\nfuse"),
-        ("fuse Conv -> ¦", "Relu", "fuse Conv -> Relu"),
-        ("require mo¦", "model", "require model"),
-        ("require *: type == ¦", "int", "require *: type == int"),
-        ("require *: type == int => calib in (mse | ¦)", "diffs", "require *: type == int => calib in (mse | diffs)"),
-        ("require *: type == int => output.¦", "output.bits", "require *: type == int => output.bits"),
-        ("require *: symmetric ¦", "and", "require *: symmetric and"),
-        # brackets that nobody closed
-        ("Conv[weight: on\nGemm: sym¦", "symmetric", "Conv[weight: on\nGemm: symmetric"),
-        ("(Conv\nGemm: sym¦", "symmetric", "(Conv\nGemm: symmetric"),
-        ("Conv {\n  [weight]: on\nGemm: on\nRe¦", "Relu", "Conv {\n  [weight]: on\nGemm: on\nRelu"),
-    ],
-)
-def test_a_word_takes_the_place_of_what_is_typed(before: str, label: str, after: str) -> None:
-    assert offered(before)[label] == after
-
-
-@pytest.mark.parametrize(
-    ("text", "labels"),
-    [
-        ("dialect ¦", {*DIALECTS}),
-        ("Conv: unsigned_symmetric=¦", {"true", "false"}),
-        ("Conv: reduce=¦", {"modal", "max", "mean", "median"}),
-        ("Conv[weight]: @¦", set()),
-        ("let a = on\nConv: @¦\nlet b = off", {"@a"}),
-        ("dialect aimet\noption hw_version=V73 ¦", {"supergroup_passes"}),
-        ("option ¦", set()),  # ONNX has none
-        ("let ¦", set()),  # any name will do
-        ("let a ¦", set()),
-        ("Conv ¦", set()),
-        ("Conv: range=0..¦", set()),
-        ("Conv: per_group=¦", set()),  # there are too many
-        ("# tar¦", set()),
-        ('extends "b¦', set()),
-        ('"conv¦', set()),
-    ],
-)
-def test_only_what_may_be_said_is_offered(text: str, labels: set[str]) -> None:
-    assert offered(text).keys() == labels
-
-
-@pytest.mark.parametrize(
-    ("text", "absent"),
-    [
-        ("Conv: symmetric ¦", {"symmetric", "asymmetric"}),
-        ("Conv: bits=8 ¦", {"bits"}),
-        ("Conv[weight, ¦", {"weight"}),
-        ("target ¦", {"vitis-default"}),  # a configuration, which may be extended only
-        ("Conv: on\n¦", {"bits", "@a"}),
-    ],
-)
-def test_what_is_said_already_or_has_no_place_is_not_offered(text: str, absent: set[str]) -> None:
-    labels = offered(text).keys()
-    assert labels
-    assert not labels & absent
-
-
-def test_the_dialect_is_that_of_the_file_that_is_extended(tmp_path: Path) -> None:
-    (tmp_path / "base.qsim").write_text("dialect vitis\n")
-    found = chosen('extends "base.qsim"\noption ¦', str(tmp_path / "config.qsim"))
-    assert "include_cle" in found
-
-
-def test_the_keywords_are_those_of_the_grammar() -> None:
-    grammar = resources.read("grammar", "qsim.lark")
-    (named,) = re.findall(r"^_statement:((?:.*\n)+?)\n", grammar, re.M)
-    assert set(choices.KEYWORDS) == set(re.findall(r"\w+", named)) - {"rule", "block"} | {"model"}
-
-
-def test_every_place_of_broken_qsim_offers_something_or_nothing() -> None:
-    text = 'extends target vitis-dpu\nlet a=on\nConv[weight\n(Conv | "x: @a { [input]: kernels=(a/b\n}: range=..1 ~ `c`'
-    for end in range(0, len(text) + 1, 9):
-        view = View("", "config.qsim", text[:end])
-        for at in range(end + 1):
-            found = statements.locate(view.text, at)
-            assert found is None or 0 <= found.word.start <= at <= found.word.end <= end
-            completions(view, position(view, at))
-            definition(view, position(view, at))
-
-
-# ── definition ───────────────────────────────────────────────────────────────────────────────
-
-
-def decided(marked: str, path: str = "config.qsim") -> list[str]:
-    """Return the texts that an editor goes to from the `¦` of a text."""
-    text = marked.replace("¦", "")
-    view = View("file:///config", path, text)
-    found = definition(view, position(view, marked.index("¦")))
-    assert {location.uri for location in found} <= {view.uri}
-    return [text[offset(view, found.range.start) : offset(view, found.range.end)] for found in found]
-
-
-@pytest.mark.parametrize(
-    ("text", "places"),
-    [
-        ("Conv: b¦its=8\nConv: bits=4", ["bits=4"]),  # the later
-        ("Conv: bits=8\nConv: b¦its=4", ["bits=4"]),  # it wins already
-        ("*: b¦its=8\nConv: bits=4\nGemm: bits=2", ["bits=8", "bits=4", "bits=2"]),  # the more specific
-        ("Conv[weight]: bits=4\nConv: b¦its=8", ["bits=8", "bits=4"]),
-        ("Conv[weight]: b¦its=4\nConv: bits=8", ["bits=4"]),
-        ("Conv[act]: b¦its=8\nConv[input]: bits=4\nConv[output]: bits=2", ["bits=4", "bits=2"]),
-        ("(Conv | Gemm): b¦its=8\n(Gemm | Relu): bits=4", ["bits=8", "bits=4"]),
-        ("Conv: b¦its=8\nConv: type=float16", ["type=float16"]),  # which says its width
-        ("model[input]: o¦n\nmodel[input]: off", ["off"]),
-        ("C¦onv: on bits=8\nConv: bits=4", ["Conv: on bits=8", "bits=4"]),  # a rule that wins in part
-        ("Co¦nv { *: bits=8\n [weight]: bits=4\n }", ["Conv { *: bits=8\n [weight]: bits=4\n }"]),
-        ("Conv { *: b¦its=8\n [weight]: bits=4\n }", ["bits=8", "bits=4"]),
-        ("Conv { [we¦ight]: bits=4\n }\nConv[weight]: bits=8", ["bits=8"]),
-        ("let a = bits=4\nConv: b¦its=8\nConv: @a", ["Conv: @a"]),
-        ("let a = b¦its=4\nConv: @a\nConv: bits=8", ["bits=8"]),
-        ("let a = on bits=4\nConv: @¦a", ["let a = on bits=4"]),
-        ("let a = on\nlet a = off\nConv: @a¦", ["let a = off"]),
-        ("Conv: @¦a", []),
-        ("dialect vitis\noption include_cle=tr¦ue\noption include_cle=false", ["false"]),
-        ("dialect vitis\noption include_cle=tr¦ue", ["true"]),
-        ("# Con¦v: on", []),
-        ("dia¦lect onnx", []),
-    ],
-)
-def test_the_definition_of_a_setting_is_what_wins_over_it(text: str, places: list[str]) -> None:
-    assert decided(text) == places
-
-
-OVERRULED = """{
-  "defaults": {"ops": {"is_output_quantized": "True"}, "params": {"is_symmetric": "True"}},
-  "params": {"bias": {"is_symmetric": "False"}},
-  "op_type": {"Conv": {"is_output_quantized": "False"}},
-  "supergroups": [],
-  "model_input": {"is_input_quantized": "True"},
-  "model_output": {}
-}
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "part", "places"),
-    [
-        (OVERRULED, "is_output_quantized", ['"True"', '"False"']),
-        (OVERRULED, "is_symmetric", ['"True"', '"False"']),
-        (OVERRULED, "is_input_quantized", ['"True"']),
-        (OVERRULED, "Conv", ['"Conv"']),
-        (OVERRULED, "supergroups", []),
-        (
-            '{"overall_quantize_config": {"bit_width": 8},\n "tensor_quantize_config": {"weights": {"bit_width": 4}}}',
-            "bit_width",
-            ["8", "4"],
-        ),
-        ('{"op_type": ', "op_type", []),
-    ],
-)
-def test_the_definition_of_a_key_is_what_wins_over_its_value(text: str, part: str, places: list[str]) -> None:
-    at = text.index(part)
-    assert decided(f"{text[:at]}¦{text[at:]}", "config.json") == places
 
 
 def test_an_editor_goes_to_files_and_winners(session: Session, tmp_path: Path) -> None:
@@ -579,11 +265,6 @@ def test_an_editor_goes_to_files_and_winners(session: Session, tmp_path: Path) -
         assert await editor.definition(span_of(text, "extends").start) == []
 
     session(act, "config.qsim")
-
-
-@pytest.mark.parametrize("text", ['extends "mis¦sing.qsim"', "target ac¦me", "extends target ac¦me", 'extends "bas¦e'])
-def test_what_is_not_there_has_no_place(text: str) -> None:
-    assert decided(text) == []
 
 
 # ── fixes ────────────────────────────────────────────────────────────────────────────────────
@@ -611,30 +292,6 @@ def test_a_fix_is_a_code_action(session: Session, wrong: str, right: str, prefer
         assert await editor.actions(found.range, only=[CodeActionKind.Refactor]) == []
 
     session(act)
-
-
-# ── the pieces ───────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("text", ["", "a", "a\n", "é😀\r\n\r\nb", "a\rb\n😀"])
-@pytest.mark.parametrize("encoding", PositionEncodingKind)
-def test_offsets_survive_the_way_to_the_editor(text: str, encoding: PositionEncodingKind) -> None:
-    view = View("", "", text, encoding)
-    inside = [at for at in range(len(text) + 1) if text[at - 1 : at + 1] != "\r\n"]
-    assert [offset(view, position(view, at)) for at in inside] == inside
-
-
-def test_a_place_behind_the_text_is_its_end() -> None:
-    view = View("", "", "ab\ncd")
-    assert [offset(view, place) for place in (Position(0, 9), Position(1, 9), Position(9, 0))] == [2, 5, 5]
-
-
-def test_every_place_of_a_broken_text_can_be_located() -> None:
-    for text in (AIMET, VITIS, '{"a": [{"b": "x, "c": [}]]}} /* {', "{// x\n", '{"a\\"b": 1'):
-        for end in range(len(text) + 1):
-            for at in range(end + 1):
-                found = locate(text[:end], at)
-                assert found is None or 0 <= found.start <= at <= found.end <= end
 
 
 # ── the command ──────────────────────────────────────────────────────────────────────────────

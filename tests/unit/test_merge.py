@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -25,6 +24,7 @@ from qsimc.pipeline.calibrate import encode, observe, observe_constants
 from qsimc.pipeline.shards import observe_shard
 from qsimc.schemas.written import SHAPES
 from tests.backends.onnx_models import INT8, data, model_of, opened, plan_of, value
+from tests.command_line import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "demo/config.json"
@@ -32,22 +32,9 @@ MODEL = ROOT / "demo/digits.onnx"
 DATA = ROOT / "demo/digits_calibration.npz"
 SETTINGS = ("--limit", "50", "--batch-size", "8")  # seven batches, the last one shorter
 
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run one command line: exit status, stderr."""
-
-    def command(*arguments: str | Path) -> tuple[int, str]:
-        status = cli.run([str(a) for a in arguments])
-        return status, capsys.readouterr().err
-
-    return command
-
 
 def calibrate(run: Run, out: Path, *more: str | Path, config: Path = CONFIG, model: Path = MODEL) -> Path:
-    status, said = run("calibrate", config, "--model", model, "--data", DATA, *SETTINGS, *more, "--out", out)
+    status, _, said = run("calibrate", config, "--model", model, "--data", DATA, *SETTINGS, *more, "--out", out)
     assert status == 0, said
     return out
 
@@ -108,7 +95,7 @@ def test_merge_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_shard_is_no_result(run: Run, halves: list[Path]) -> None:
     assert not (halves[0] / "encodings.json").exists()
-    status, said = run("export", halves[0], "--to", "qdq")
+    status, _, said = run("export", halves[0], "--to", "qdq")
     assert (status, "Q0801" in said) == (1, True)
 
 
@@ -129,13 +116,13 @@ def test_infinity_in_one_shard_leaves_a_tensor_float(
 ) -> None:
     model, x = mask
     settings = ("calibrate", "aimet:default", "--model", model, "--data", x, "--calib", calib)
-    status, said = run(*settings, "--out", tmp_path / "whole")
+    status, _, said = run(*settings, "--out", tmp_path / "whole")
     assert (status, "Q0614" in said) == (0, True), said
     for of in (2, 3):
         parts = [tmp_path / f"{i}of{of}" for i in range(1, of + 1)]
         for i, part in enumerate(parts, 1):
             assert run(*settings, "--shard", f"{i}/{of}", "--out", part)[0] == 0
-        status, said = run("merge", *parts, "--out", tmp_path / f"merged{of}")
+        status, _, said = run("merge", *parts, "--out", tmp_path / f"merged{of}")
         assert (status, "Q0614" in said) == (0, True), said
         for name in ("encodings.json", "plan.json"):
             assert (tmp_path / f"merged{of}" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -170,13 +157,13 @@ def test_a_constant_that_shares_a_quantizer_counts_once(tmp_path: Path, dialect:
 
 def test_a_missing_shard_is_named(run: Run, tmp_path: Path) -> None:
     parts = sharded(run, tmp_path, 3)
-    status, said = run("merge", parts[0], parts[2], "--out", tmp_path / "merged")
+    status, _, said = run("merge", parts[0], parts[2], "--out", tmp_path / "merged")
     assert (status, "error[Q0621]: shard 2 of 3 is missing" in said) == (1, True)
     assert not (tmp_path / "merged").exists()
 
 
 def test_a_shard_given_twice_is_named(run: Run, tmp_path: Path, halves: list[Path]) -> None:
-    status, said = run("merge", *halves, halves[1], "--out", tmp_path / "merged")
+    status, _, said = run("merge", *halves, halves[1], "--out", tmp_path / "merged")
     assert (status, "error[Q0621]: shard 2 of 2 is there 2 times" in said) == (1, True)
 
 
@@ -192,7 +179,7 @@ def test_shards_of_different_runs_are_refused(
     run: Run, tmp_path: Path, halves: list[Path], other: tuple[str, ...], differing: str
 ) -> None:
     strange = calibrate(run, tmp_path / "strange", "--shard", "2/2", *other)
-    status, said = run("merge", halves[0], strange, "--out", tmp_path / "merged")
+    status, _, said = run("merge", halves[0], strange, "--out", tmp_path / "merged")
     assert (status, "Q0620" in said, differing in said) == (1, True, True), said
 
 
@@ -200,7 +187,7 @@ def test_a_shard_of_other_data_is_refused(run: Run, tmp_path: Path, halves: list
     with np.load(DATA) as arrays:
         np.savez(tmp_path / "other.npz", image=arrays["image"][::-1])
     strange = calibrate(run, tmp_path / "strange", "--shard", "2/2", "--data", tmp_path / "other.npz")
-    status, said = run("merge", halves[0], strange, "--out", tmp_path / "merged")
+    status, _, said = run("merge", halves[0], strange, "--out", tmp_path / "merged")
     assert (status, "Q0620" in said, "not the same: the data" in said) == (1, True, True), said
 
 
@@ -209,7 +196,7 @@ def test_a_configuration_that_changed_since_is_refused_and_one_that_moved_is_not
     shutil.copy(CONFIG, config)
     parts = [calibrate(run, tmp_path / f"{i}", "--shard", f"{i}/2", config=config) for i in (1, 2)]
     config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    status, said = run("merge", *parts, "--out", tmp_path / "merged")
+    status, _, said = run("merge", *parts, "--out", tmp_path / "merged")
     assert (status, "Q0620" in said, "not the same: the configuration" in said) == (1, True, True), said
     config.unlink()
     assert run("merge", *parts, "--out", tmp_path / "merged")[0] == 2
@@ -219,7 +206,7 @@ def test_a_configuration_that_changed_since_is_refused_and_one_that_moved_is_not
 def test_a_result_is_no_shard(run: Run, tmp_path: Path) -> None:
     whole = calibrate(run, tmp_path / "whole")
     for folder in (whole, tmp_path):
-        status, said = run("merge", folder, "--out", tmp_path / "merged")
+        status, _, said = run("merge", folder, "--out", tmp_path / "merged")
         assert (status, "Q0619" in said) == (1, True), said
 
 
@@ -232,7 +219,7 @@ def test_code_that_a_lock_names_is_not_run(
         lock = json.loads((folder / "qsimc.lock").read_text(encoding="utf-8"))
         lock["model"]["path"] = "hostile:factory"
         (folder / "qsimc.lock").write_text(json.dumps(lock), encoding="utf-8")
-    status, said = run("merge", *halves, "--out", tmp_path / "merged")
+    status, _, said = run("merge", *halves, "--out", tmp_path / "merged")
     assert (status, "Q0622" in said, "it ran" in said) == (1, True, False), said
 
 
@@ -240,7 +227,7 @@ def test_code_that_a_lock_names_is_not_run(
 def test_damaged_statistics_are_refused(run: Run, tmp_path: Path, halves: list[Path], damage: str) -> None:
     path = halves[1] / "stats" / damage
     path.write_bytes(path.read_bytes()[:-40])
-    status, said = run("merge", *halves, "--out", tmp_path / "merged")
+    status, _, said = run("merge", *halves, "--out", tmp_path / "merged")
     assert (status, "Q0619" in said) == (1, True), said
 
 
@@ -249,7 +236,7 @@ def test_statistics_of_another_quantizer_are_refused(run: Run, tmp_path: Path, h
     index = json.loads(path.read_text(encoding="utf-8"))
     index["statistics"] = {f"{tensor}?": entry for tensor, entry in index["statistics"].items()}
     path.write_text(json.dumps(index), encoding="utf-8")
-    status, said = run("merge", *halves, "--out", tmp_path / "merged")
+    status, _, said = run("merge", *halves, "--out", tmp_path / "merged")
     assert (status, "Q0619" in said) == (1, True), said
 
 
@@ -258,7 +245,7 @@ def test_what_each_batch_changes_for_the_next_is_not_sharded(
     run: Run, tmp_path: Path, config: str, more: tuple[str, ...]
 ) -> None:
     settings = ("--model", MODEL, "--data", DATA, "--shard", "1/2", *more)
-    status, said = run("calibrate", config, *settings, "--out", tmp_path / "x")
+    status, _, said = run("calibrate", config, *settings, "--out", tmp_path / "x")
     assert (status, "Q0618" in said) == (1, True), said
     assert not (tmp_path / "x").exists()
 
@@ -269,7 +256,7 @@ def test_a_histogram_that_the_first_batch_does_not_lay_out_is_not_sharded(run: R
     images[:8] = 0
     np.savez(tmp_path / "dark.npz", image=images)
     settings = ("--model", MODEL, "--data", tmp_path / "dark.npz", "--batch-size", "8", "--calib", "sqnr")
-    status, said = run("calibrate", CONFIG, *settings, "--shard", "2/2", "--out", tmp_path / "x")
+    status, _, said = run("calibrate", CONFIG, *settings, "--shard", "2/2", "--out", tmp_path / "x")
     assert (status, "error[Q0618]: `image` cannot be calibrated in shards" in said) == (1, True), said
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qsimc import cli, formats, targets
+from qsimc import formats, targets
 from qsimc.diagnostics import Diagnostic, Severity
 from qsimc.formats import builtin, keyed_writer
 from qsimc.ir.config import Config, Value
@@ -18,24 +17,13 @@ from qsimc.ir.select import alternatives, chains, show
 from qsimc.pipeline.check import check
 from qsimc.source import Source
 from qsimc.spec import keymap
+from tests.command_line import Run
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT.parent / "shared/configs/aimet/wheel-2.42"
 
 # What comes with AIMET 2.42, by a digest of its content with sorted keys; the files themselves are not ours.
 AIMET: dict[str, dict[str, str]] = json.loads((ROOT / "tests/data/aimet_targets.json").read_text())
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        status = cli.run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
 
 
 def read(source: Source) -> Config:

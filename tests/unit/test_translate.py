@@ -7,12 +7,12 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
 import qsimc
-from qsimc import cli, explain, formats
+from qsimc import explain, formats
 from qsimc.diagnostics import Severity
 from qsimc.formats import foreign
 from qsimc.ir.loss import LossKind
@@ -22,24 +22,13 @@ from qsimc.spec import keymap
 from qsimc.spec.operator_words import operator_words
 from qsimc.spec.operators import names
 from qsimc.spec.vitis_ops import vitis_operators
+from tests.command_line import Run
 from tests.unit.plans import plan_of
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "configs"
 MODEL = str(ROOT / "demo" / "digits.onnx")
 CONFIG = str(ROOT / "demo" / "config.json")
-
-Run: TypeAlias = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run_(*arguments: object) -> tuple[int, str, str]:
-        status = cli.run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run_
 
 
 def kinds(path: str | Path, to: str, **options: Any) -> set[LossKind]:

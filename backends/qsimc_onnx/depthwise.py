@@ -11,24 +11,22 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import get_attribute_value, make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 
 from qsimc import native
 from qsimc_onnx.protos import ONNX_DOMAINS
-from qsimc_onnx.session import load, quiet_options, run_once
+from qsimc_onnx.session import load, options_with_kernels, run_once
 
 _DEFAULTS: Mapping[str, Any] = {
     "auto_pad": b"NOTSET",
     "dilations": [1, 1],
     "group": 1,
-    "kernel_shape": None,
     "pads": [0, 0, 0, 0],
     "strides": [1, 1],
 }
-"""What Conv's attributes are where they are not given, in two dimensions."""
+"""What attributes of Conv are where they are not given, in two dimensions."""
 
 _NAMES = {
     "strides": ("stride_y", "stride_x"),
@@ -105,9 +103,6 @@ def _adds_up_as_the_kernels() -> bool:
         [from_array(values, name) for name, values in constants.items()],
     )
     model = make_model(graph, opset_imports=[make_opsetid("", 13), make_opsetid(native.DOMAIN, 1)], ir_version=8)
-    options = quiet_options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.register_custom_ops_library(str(native.LIBRARY))
-    session = load(model.SerializeToString(), options, "")
+    session = load(model.SerializeToString(), options_with_kernels(), "")
     made = run_once(session, names, {"x": rng.standard_normal(shape, dtype=np.float32)}, "")
     return all(one.tobytes() == other.tobytes() for one, other in zip(made[:2], made[2:], strict=True))

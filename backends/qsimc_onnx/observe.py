@@ -24,7 +24,7 @@ from qsimc_onnx.depthwise import convolve_inside
 from qsimc_onnx.model import OnnxModel
 from qsimc_onnx.order import execution_order
 from qsimc_onnx.probes import Probed, Wanted, attach
-from qsimc_onnx.session import Outputs, expose, load, quiet_options, run_once
+from qsimc_onnx.session import Outputs, expose, load, options_with_kernels, quiet_options, run_once
 from qsimc_onnx.stored import with_quantized_constants
 from qsimc_onnx.write import save
 
@@ -178,13 +178,10 @@ def _in_file_order() -> onnxruntime.SessionOptions:
 
     The observed tensor is still in the cache then, and its buffer is free at once.
     """
-    options = quiet_options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options = options_with_kernels()
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     # With a pattern every run would get a block of its own for all of its tensors, beside what the arena has.
     options.enable_mem_pattern = False
     # Each run is in a thread of its own already.
     options.intra_op_num_threads = max(processors() - AT_ONCE + 1, 1)
-    if native.kernels() is not None:
-        options.register_custom_ops_library(str(native.LIBRARY))
     return options

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
+from qsimc import native
 from qsimc.backend import Batch
 from qsimc.diagnostics import Diagnostic, InputError, Severity
 from qsimc_onnx.protos import is_external, tensors
@@ -70,6 +71,15 @@ def quiet_options() -> onnxruntime.SessionOptions:
     """Return session options under which nothing is printed."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
+    return options
+
+
+def options_with_kernels() -> onnxruntime.SessionOptions:
+    """Return quiet options under which a model runs as it is, the operators of the kernels among its nodes, if any."""
+    options = quiet_options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if native.kernels() is not None:
+        options.register_custom_ops_library(str(native.LIBRARY))
     return options
 
 

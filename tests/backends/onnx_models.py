@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
+import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from qsimc_onnx.model import OnnxModel, open_model
+from qsimc_onnx.session import options_with_kernels
 
+from qsimc import native
 from qsimc.calibrate.encoding import Encoding, Numerics
 from qsimc.ir.quant import Numeric, QuantSpec
 from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
@@ -20,6 +24,11 @@ from qsimc.planning.plan import Kind, Mode, Plan, TensorPlan
 INT8 = QuantSpec(enabled=True, type=Numeric.INT, bits=8)
 FLOAT16 = QuantSpec(enabled=True, type=Numeric.FLOAT, bits=16)
 BFLOAT16 = QuantSpec(enabled=True, type=Numeric.BFLOAT, bits=16)
+
+
+needs_kernels = pytest.mark.skipif(
+    native.kernels() is None, reason="the kernels are not built here; test_native.py fails if they should be"
+)
 
 
 def value(name: str, shape: Sequence[int | str | None], dtype: int = TensorProto.FLOAT) -> ValueInfoProto:
@@ -117,3 +126,11 @@ def small_net(opset: int = 17, seed: int = 0) -> ModelProto:
 def data(shape: Sequence[int], seed: int = 0, scale: float = 1.0) -> NDArray[np.float32]:
     """Return normally distributed values."""
     return (scale * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+def outputs_of(proto: ModelProto, x: NDArray[Any], threads: int = 1) -> list[NDArray[Any]]:
+    """Run a model of one input `x` as it is, kernels among its nodes or not."""
+    options = options_with_kernels()
+    options.intra_op_num_threads = threads
+    found: list[NDArray[Any]] = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(None, {"x": x})
+    return found

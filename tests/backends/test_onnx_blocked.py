@@ -17,13 +17,9 @@ from qsimc_onnx.blocked import DOMAIN, keep_blocked
 from qsimc_onnx.session import FAILURES, expose, quiet_options
 
 from qsimc import native
-from tests.backends.onnx_models import data, model_of, value
+from tests.backends.onnx_models import data, model_of, needs_kernels, outputs_of, value
 
 CHANNELS = 32
-
-needs_kernels = pytest.mark.skipif(
-    native.kernels() is None, reason="the kernels are not built here; test_native.py fails if they should be"
-)
 
 
 def conv(x: str, y: str, weight: str) -> Any:
@@ -37,15 +33,6 @@ def optimised(proto: ModelProto, outputs: list[str], folder: Path) -> ModelProto
     options.optimized_model_filepath = str(folder / "o.onnx")
     onnxruntime.InferenceSession(proto.SerializeToString(), options)
     return onnx.load(folder / "o.onnx")
-
-
-def outputs_of(proto: ModelProto, x: NDArray[Any]) -> list[NDArray[Any]]:
-    options = quiet_options()
-    if native.kernels() is not None:
-        options.register_custom_ops_library(str(native.LIBRARY))
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    found: list[NDArray[Any]] = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(None, {"x": x})
-    return found
 
 
 def conversions(proto: ModelProto) -> Counter[str]:

@@ -31,10 +31,11 @@ _WHOLE = 16
 _BY_CHANNEL = frozenset({"Add", "Mul"})
 """Operators that the kernels have for a number per channel, in any layout; float32 has one sum and one product."""
 
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     {"Abs", "Add", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"}
     | {"Max", "Min", "Mul", "Neg", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"}
 )
+"""Operators that treat every value alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class _Layout:
         return self._on_blocked(node) or [node]
 
     def _on_blocked(self, node: NodeProto) -> list[NodeProto]:
-        if node.op_type not in _ELEMENTWISE or node.domain not in ONNX_DOMAINS or len(node.output) != 1:
+        if node.op_type not in ELEMENTWISE or node.domain not in ONNX_DOMAINS or len(node.output) != 1:
             return []
         sources = [self.blocked[name] for name in node.input if name in self.blocked]
         others = [name for name in node.input if name and name not in self.blocked]

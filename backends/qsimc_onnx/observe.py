@@ -63,7 +63,7 @@ def observe(
     with _counting(model, plan, params, feeds) as counter:
         for batch in _counted(batches, counter, feeds):
             seen(samples(batch))
-    return feeds.finish()
+    return feeds.finish(counter.probed.groups)
 
 
 def _counted(batches: Iterable[Batch], counter: _Counter, feeds: Feeds) -> Iterator[Batch]:

@@ -16,7 +16,9 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx.helper import make_node, make_opsetid, make_tensor_value_info
 
 from qsimc import native
+from qsimc.calibrate.together import Group
 from qsimc_onnx import blocked
+from qsimc_onnx.chains import chain_up
 from qsimc_onnx.rewrite import Insertion, Names, place
 
 
@@ -47,12 +49,14 @@ class Probed:
         outputs: what to fetch; never nothing, which onnxruntime would take for everything.
         found: tensor -> the output that holds its values; maybe in another order, if not all of them were asked for.
         tally, grids: the names of the inputs that the probes count into; empty if none do.
+        groups: streams of the tally that are counted together.
     """
 
     outputs: Sequence[str]
     found: Mapping[str, str]
     tally: str
     grids: str
+    groups: Sequence[Group]
 
 
 def attach(model: ModelProto, wanted: Wanted, *, inside: bool) -> Probed:
@@ -64,10 +68,10 @@ def attach(model: ModelProto, wanted: Wanted, *, inside: bool) -> Probed:
     blocked.keep_blocked(model, inside=inside)
     probes = _Probes(model, wanted)
     for tensor in wanted.tensors:
-        if inside:
-            probes.count(tensor)
         if not inside or tensor in wanted.values:
             probes.fetch(tensor)
+    if inside:
+        probes.count()
     return probes.finish()
 
 
@@ -85,6 +89,7 @@ class _Probes:
     insertions: list[Insertion] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
     found: dict[str, str] = field(default_factory=dict)
+    groups: Sequence[Group] = ()
 
     def __post_init__(self) -> None:
         graph = self.model.graph
@@ -93,9 +98,30 @@ class _Probes:
         self.blocked = {n.output[0]: n.input[0] for n in graph.node if blocked.is_whole(n)}
         self.tally, self.grids = self.names.fresh("probe/tally"), self.names.fresh("probe/grids")
 
-    def count(self, tensor: str) -> None:
-        """Count one tensor right after what makes it."""
-        source = self._source(tensor)
+    def count(self) -> None:
+        """Count all tensors: in chains where there are some, others right after what makes them."""
+        sources = {tensor: self._source(tensor) for tensor in self.wanted.tensors}
+        _drop_unread(self.model.graph, [*self.found.values(), *sources.values()])
+        rows: dict[str, int] = {}
+        kept = {*self.found.values()}
+        for tensor, source in sources.items():
+            if source in rows or not self._is_only_counted(tensor):
+                kept.add(source)
+            else:
+                rows[source] = self.wanted.rows[tensor]
+        rows = {source: row for source, row in rows.items() if source not in kept}
+        chained = chain_up(self.model, rows, kept, self.tally, threads=self.wanted.threads)
+        self.groups = chained.groups
+        self.counted += chained.results
+        for tensor, source in sources.items():
+            if source not in chained.counted:
+                self._count(tensor, source)
+
+    def _is_only_counted(self, tensor: str) -> bool:
+        plain = tensor in self.wanted.rows and not self.wanted.grids.get(tensor) and tensor not in self.wanted.values
+        return plain and self._is_float(tensor)
+
+    def _count(self, tensor: str, source: str) -> None:
         nodes: list[NodeProto] = []
         value = self._as_float(source, tensor, nodes)
         if tensor in self.wanted.rows:
@@ -112,9 +138,12 @@ class _Probes:
         """Return the blocked tensor that `tensor` is converted from, if the order of its values does not matter."""
         return tensor if tensor in self.wanted.values else self.blocked.get(tensor, tensor)
 
-    def _as_float(self, source: str, tensor: str, nodes: list[NodeProto]) -> str:
+    def _is_float(self, tensor: str) -> bool:
         known = self.types.get(tensor)
-        if known is not None and known.type.tensor_type.elem_type == TensorProto.FLOAT:
+        return known is not None and known.type.tensor_type.elem_type == TensorProto.FLOAT
+
+    def _as_float(self, source: str, tensor: str, nodes: list[NodeProto]) -> str:
+        if self._is_float(tensor):
             return source
         return self._node("Cast", [source], nodes, to=TensorProto.FLOAT)
 
@@ -141,7 +170,7 @@ class _Probes:
         for name in outputs:
             graph.output.append(self.types.get(name, ValueInfoProto(name=name)))
         _drop_unread(graph, outputs)
-        return Probed(outputs=outputs, found=self.found, tally=tally, grids=grids)
+        return Probed(outputs=outputs, found=self.found, tally=tally, grids=grids, groups=self.groups)
 
 
 def _drop_unread(graph: onnx.GraphProto, outputs: Iterable[str]) -> None:

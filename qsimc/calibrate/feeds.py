@@ -18,6 +18,7 @@ from qsimc.calibrate.jointly import GridObservers, GridRow
 from qsimc.calibrate.observer import GridObserver, HistogramObserver, Observer, Wants
 from qsimc.calibrate.observers import channels_first
 from qsimc.calibrate.tally import Tally, holds_infinity, holds_nan
+from qsimc.calibrate.together import Group, tell_apart
 from qsimc.diagnostics import Diagnostic, InputError, Severity
 
 Observers: TypeAlias = "Mapping[str, Sequence[Observer]]"
@@ -217,8 +218,12 @@ class Feeds:
                 self._observe_values(feed, values[tensor])
         self._grid_observers.observe_counts(shown, counts.grids, ranges)
 
-    def finish(self) -> tuple[Observers, Observers]:
-        """Return the observers, and the sketches, extended by all batches, without those that saw infinity."""
+    def finish(self, groups: Sequence[Group] = ()) -> tuple[Observers, Observers]:
+        """Return the observers, and the sketches, extended by all batches, without those that saw infinity.
+
+        Args:
+            groups: streams that were counted together.
+        """
         for (observed, place), observer in zip(self._held, self._grid_observers.finish(), strict=True):
             observed[place] = observer
         histograms: dict[str, BitHistogram] = {}
@@ -227,6 +232,8 @@ class Feeds:
         tally = first.tally
         for other in others:
             tally.add(other.tally)
+        for group in groups:
+            tell_apart(tally.rows, group)
         lows, highs = tally.low, tally.high
         for tensor, feed in self._feeds.items():
             histogram = self._histogram(tensor, tally, histograms)

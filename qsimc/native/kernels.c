@@ -377,4 +377,6 @@ EXPORT CLONES void qsimc_average(double *shares, double *batches, const int64_t 
 
 #include "depthwise.c"
 
+#include "chain.c"
+
 #include "operators.c"

@@ -7,6 +7,9 @@
  * Add(x: float, channels: float) and Mul have a number for each channel of x, dimension 1.  `block` channels lie
  * together, as in the layout that onnxruntime's convolutions prefer, which its own Add and Mul do not know.
  *
+ * Chain(x: float, facts: int64, numbers: float, tally: int64, channels: float, optional) makes and counts what chain.c
+ * says, `facts` and `numbers` being its program.
+ *
  * onnxruntime's interface for operators is a table of functions, whose order its releases keep.  Of its header only
  * what is used is said here: where a function stands, and what it takes.
  */
@@ -74,9 +77,11 @@ typedef struct Op {
 /* Attributes of an operator, in their order. */
 enum { THREADS, ROW };
 enum { BLOCK_SIZE };
+enum { CHAIN_BLOCK = THREADS + 1 };
 enum { STRIDE_Y = THREADS + 1, STRIDE_X, DILATION_Y, DILATION_X, TOP, LEFT, BOTTOM, RIGHT, ATTRIBUTES };
 static const char *const of_count[] = {"threads", "row", NULL};
 static const char *const of_combination[] = {"block", NULL};
+static const char *const of_chain[] = {"threads", "block", NULL};
 static const char *const of_depthwise[] = {"threads",    "stride_y", "stride_x", "dilation_y", "dilation_x",
                                            "pad_top", "pad_left", "pad_bottom", "pad_right",  NULL};
 
@@ -283,6 +288,53 @@ static Status *convolve(void *kernel_, void *context)
     return status;
 }
 
+/* ---- Chains ---- */
+
+static Status *make_chain(void *kernel_, void *context)
+{
+    const Kernel *kernel = kernel_;
+    void *x, *facts, *numbers, *tally, *optional, *channels = NULL, *made;
+    size_t n, fact_count, number_count, tally_size, channel_count = 0, rank;
+    int64_t shape[RANK] = {0}, block = kernel->attributes[CHAIN_BLOCK];
+    TRY(input(context, 0, &x, &n));
+    TRY(input(context, 1, &facts, &fact_count));
+    TRY(input(context, 2, &numbers, &number_count));
+    TRY(input(context, 3, &tally, &tally_size));
+    TRY(CALL(KERNEL_INPUT, (void *, size_t, void **), context, 4, &optional));
+    if (optional)
+        TRY(input(context, 4, &channels, &channel_count));
+    TRY(shape_of(context, 0, shape, &rank));
+    if (rank > RANK)
+        return refuse("a tensor of so many dimensions");
+    if (channels && (block < 1 || WIDTH % block || rank < 2 || (size_t)shape[1] != channel_count ||
+                     channel_count % (size_t)block))
+        return refuse("there is not a number for each channel");
+    Range ranges[PARTS][MEMBERS];
+    Chain chain = {.x = x, .channels = channels, .n = n, .block = 1, .blocks = 1, .length = n, .ranges = ranges,
+                   .settling = PTHREAD_MUTEX_INITIALIZER};
+    const char *wrong = read_program(&chain, facts, fact_count, numbers, number_count, tally, tally_size / BITS_ROW);
+    if (wrong)
+        return refuse(wrong);
+    TRY(output(context, shape, rank, &made));
+    if (n == 0)
+        return NULL;
+    chain.made = made;
+    if (channels) {
+        chain.block = (size_t)block;
+        chain.blocks = channel_count / chain.block;
+        chain.length = n / ((size_t)shape[0] * chain.blocks);
+    }
+    chain.parts = parts_of(n, threads_of(kernel));
+    if (chain.parts == 1)
+        chain_part(&chain, 0);
+    else
+        TRY(in_parts(context, chain_part, chain.parts, &chain));
+    if (chain.failed)
+        return refuse("out of memory");
+    finish_chain(&chain);
+    return NULL;
+}
+
 static Status *create(const Op *op, const Function *table, const void *info, void **kernel_)
 {
     (void)table;
@@ -305,10 +357,12 @@ static Status *create(const Op *op, const Function *table, const void *info, voi
 static const char *name(const Op *op) { return op->own_name; }
 static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
 static size_t input_count(const Op *op) { return (size_t)op->inputs; }
-static int input_type(const Op *op, size_t index) { return index && op->compute_v2 == count ? INT64 : FLOAT; }
+static int counts(const Op *op) { return op->compute_v2 == count || op->compute_v2 == make_chain; }
+static int input_type(const Op *op, size_t index) { return counts(op) && index % 2 ? INT64 : FLOAT; }
 static size_t output_count(const Op *op) { return (void)op, 1; }
 static int output_type(const Op *op, size_t index) { return (void)op, (void)index, FLOAT; }
-static int input_kind(const Op *op, size_t index) { return (void)op, index == 2; /* 0: required, 1: optional */ }
+/* 0: required, 1: optional, which the last one is if there are more than two. */
+static int input_kind(const Op *op, size_t index) { return op->inputs > 2 && index + 1 == (size_t)op->inputs; }
 static int required(const Op *op, size_t index) { return (void)op, (void)index, 0; }
 
 /* What is made may take the place of x. */
@@ -339,6 +393,8 @@ static const Op operators[] = {
     OP("TallyOnGrid", COUNTS, .on_grid = 1),
     OP("Add", COMBINES),
     OP("Mul", COMBINES, .product = 1),
+    OP("Chain", .compute_v2 = make_chain, .inputs = 5, .attributes = of_chain, .in_place = in_place,
+       .release_in_place = release_in_place),
     OP("DepthwiseConv", .compute_v2 = convolve, .inputs = 3, .attributes = of_depthwise),
 };
 

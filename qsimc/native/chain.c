@@ -23,11 +23,8 @@ enum { SOURCE, ADD, MUL, GATE };
 /* Tensors of a chain, and those of them that are counted, at most. */
 enum { VALUES = 16, MEMBERS = 8 };
 
-/* Values in a vector, vectors that go through a chain together, in registers, and the values in those. */
-enum { WIDTH = sizeof(Floats) / sizeof(float), AT_ONCE = 4, TILE = WIDTH * AT_ONCE };
-
-typedef int32_t Ints __attribute__((vector_size(sizeof(Floats))));
-typedef uint32_t Places __attribute__((vector_size(sizeof(Floats))));
+/* Vectors that go through a chain together, in registers, and the values in those. */
+enum { AT_ONCE = 4, TILE = WIDTH * AT_ONCE };
 
 /* One tensor of a chain, and what makes it. */
 typedef struct {
@@ -41,16 +38,11 @@ typedef struct {
 typedef struct {
     size_t begin, end;
     size_t table, origin; /* the place where its counts begin, and that of the sum zero */
-    Places lanes_of_origin;
+    Unsigneds lanes_of_origin;
 } Group;
 
 /* The numbers of a step, repeated along a vector. */
 typedef Floats Repeated[2];
-
-/* The range of the first tensor of a group as ordered bits, for each of the places in a vector. */
-typedef struct {
-    Ints low, high;
-} Firsts;
 
 typedef struct {
     const float *x, *channels;
@@ -93,13 +85,6 @@ static inline __attribute__((always_inline)) void let_through(Floats *x, const R
     *x *= (Floats)((((Ints)share & small) | (one & ~small)) & positive);
 }
 
-static inline __attribute__((always_inline)) void widen_firsts(Firsts *firsts, const Ints *ordered)
-{
-    Ints lower = *ordered < firsts->low, higher = *ordered > firsts->high;
-    firsts->low = (*ordered & lower) | (firsts->low & ~lower);
-    firsts->high = (*ordered & higher) | (firsts->high & ~higher);
-}
-
 /* Where a tile is still to be counted. */
 typedef struct {
     const uint32_t *next, *end;
@@ -117,10 +102,9 @@ static inline __attribute__((always_inline)) void count_some(uint32_t *sums, Pen
 
 /* Make a tile in place, and write for each group where it is counted.
  *
- * `most` places of another tile are counted with every step: the processor has one kind of units for increments, which
- * wait for stores, and another one for vectors, and does both at once if they stand beside each other. */
+ * `most` places of another tile are counted with every step, meanwhile (see `count_cells`). */
 static inline __attribute__((always_inline)) void make_tile(const Chain *chain, const Repeated *numbers, Floats *tile,
-                                                            Places (*places)[AT_ONCE], Firsts *firsts, uint32_t *sums,
+                                                            Unsigneds (*places)[AT_ONCE], Ranges *firsts, uint32_t *sums,
                                                             Pending pending, size_t most)
 {
 #define EACH for (size_t j = 0; j < AT_ONCE; j++)
@@ -144,9 +128,10 @@ static inline __attribute__((always_inline)) void make_tile(const Chain *chain, 
         if (!value->row)
             continue;
         Ints ordered[AT_ONCE];
-        EACH ordered[j] = (Ints)made[j] ^ (((Ints)made[j] >> 31) & INT32_MAX);
+        EACH ordered[j] = (Ints)made[j];
+        EACH order(ordered + j);
         if (value->begins) {
-            EACH widen_firsts(firsts, ordered + j);
+            EACH widen_all(firsts, ordered + j);
             EACH bins[j] = ordered[j] >> SHIFT;
             firsts++;
         } else if (value->falls)
@@ -154,7 +139,7 @@ static inline __attribute__((always_inline)) void make_tile(const Chain *chain, 
         else
             EACH bins[j] += ordered[j] >> SHIFT;
         if (value->ends) {
-            EACH (*places)[j] = (Places)bins[j] * LANES + group->lanes_of_origin;
+            EACH (*places)[j] = (Unsigneds)bins[j] * LANES + group->lanes_of_origin;
             places++;
             group++;
         }
@@ -165,14 +150,14 @@ static inline __attribute__((always_inline)) void make_tile(const Chain *chain, 
 
 /* Make and count n values of one block of channels. */
 CLONES static void make_and_count(const Chain *chain, const Repeated *numbers, const float *x, float *made, size_t n,
-                                  uint32_t *sums, Firsts *firsts)
+                                  uint32_t *sums, Ranges *firsts)
 {
     union {
         Floats vectors[AT_ONCE];
         float values[TILE];
     } tile;
     union {
-        Places vectors[MEMBERS][AT_ONCE];
+        Unsigneds vectors[MEMBERS][AT_ONCE];
         uint32_t values[MEMBERS][TILE];
     } places[2];
     Pending pending = {places->values[0], places->values[0]};
@@ -208,7 +193,7 @@ static void repeat_numbers(const Chain *chain, const float *channels, Repeated *
 }
 
 /* Make and count values [start, end). */
-static void make_values(const Chain *chain, size_t start, size_t end, uint32_t *sums, Firsts *firsts)
+static void make_values(const Chain *chain, size_t start, size_t end, uint32_t *sums, Ranges *firsts)
 {
     Repeated numbers[VALUES];
     for (size_t size; start < end; start += size) {
@@ -255,15 +240,15 @@ static size_t place_of_first(const Chain *chain, const Group *group, int32_t fir
     return (size_t)sum;
 }
 
-/* Whether nothing is counted in some places. */
-static inline __attribute__((always_inline)) int are_clear(const uint32_t *copies, size_t places)
+/* Whether so many lanes, a multiple of WIDTH, count nothing. */
+static inline __attribute__((always_inline)) int are_clear(const uint32_t *copies, size_t count)
 {
-    Some any = {0};
-    for (size_t k = 0; k < places; k++)
-        any |= *(const SomeInMemory *)(copies + k * LANES);
-    uint32_t seen = 0;
-    for (size_t lane = 0; lane < LANES; lane++)
-        seen |= (uint32_t)any[lane];
+    Ints any = {0};
+    for (size_t k = 0; k < count; k += WIDTH)
+        any |= *(const IntsInMemory *)(copies + k);
+    int32_t seen = 0;
+    for (size_t lane = 0; lane < WIDTH; lane++)
+        seen |= any[lane];
     return !seen;
 }
 
@@ -275,7 +260,7 @@ CLONES static size_t settle_places(uint32_t *sums, const Group *group, int64_t *
     enum { SKIPPED = 8 }; /* places, which are mostly empty, for no tensor has values of all magnitudes */
     for (size_t place = start; n && place < end; place++) {
         uint32_t *copies = sums + place * LANES, sum = 0;
-        if (end - place >= SKIPPED && are_clear(copies, SKIPPED)) {
+        if (end - place >= SKIPPED && are_clear(copies, SKIPPED * LANES)) {
             place += SKIPPED - 1;
             continue;
         }
@@ -319,15 +304,13 @@ static void chain_part(void *chain_, size_t part)
     }
     for (size_t size; start < end; start += size) {
         size = end - start < MOST ? end - start : MOST;
-        Firsts firsts[MEMBERS];
+        Ranges firsts[MEMBERS];
         for (size_t k = 0; k < chain->groups; k++)
-            firsts[k] = (Firsts){(Ints){0} + INT32_MAX, (Ints){0} + INT32_MIN};
+            clear_all(firsts + k);
         make_values(chain, start, start + size, sums, firsts);
         pthread_mutex_lock(&chain->settling);
         for (size_t k = 0; k < chain->groups; k++) {
-            Range range = {INT32_MAX, INT32_MIN};
-            for (size_t lane = 0; lane < WIDTH; lane++)
-                widen(&range, (Range){firsts[k].low[lane], firsts[k].high[lane]});
+            Range range = all_of(firsts + k);
             settle_group(chain, chain->group + k, sums, size, range);
             widen(ranges + k, range);
         }

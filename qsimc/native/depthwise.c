@@ -23,9 +23,7 @@ typedef struct {
 } Depthwise;
 
 /* Values that are summed up together. */
-typedef float Floats __attribute__((vector_size(64)));
-typedef Floats FloatsInMemory __attribute__((aligned(sizeof(float)), may_alias));
-enum { SUMS = 2 * sizeof(Floats) / sizeof(float) };
+enum { SUMS = 2 * WIDTH };
 
 /* Fill in what follows from the rest; 0 if no output is left. */
 static int lay_out(Axis *axis, size_t after)
@@ -79,12 +77,11 @@ CLONES static void spread_plane(const float *plane, float *phases, const Axis *a
 static inline __attribute__((always_inline)) void add_taps(Floats *sums, const float *phases, const size_t *places,
                                                            const float *weights, size_t taps)
 {
-    const size_t half = sizeof(Floats) / sizeof(float);
     Floats low = *(const FloatsInMemory *)(phases + *places) * *weights;
-    Floats high = *(const FloatsInMemory *)(phases + *places + half) * *weights;
+    Floats high = *(const FloatsInMemory *)(phases + *places + WIDTH) * *weights;
     for (size_t tap = 1; tap < taps; tap++) {
         low += *(const FloatsInMemory *)(phases + places[tap]) * weights[tap];
-        high += *(const FloatsInMemory *)(phases + places[tap] + half) * weights[tap];
+        high += *(const FloatsInMemory *)(phases + places[tap] + WIDTH) * weights[tap];
     }
     sums[0] += low;
     sums[1] += high;
@@ -110,7 +107,7 @@ CLONES static void sum_taps(const float *phases, const size_t *places, const flo
             sums[1] += *bias;
         }
         *(FloatsInMemory *)(made + k) = sums[0];
-        *(FloatsInMemory *)(made + k + SUMS / 2) = sums[1];
+        *(FloatsInMemory *)(made + k + WIDTH) = sums[1];
     }
 }
 

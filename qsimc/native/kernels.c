@@ -105,63 +105,53 @@ CLONES static void settle_bits(int64_t *counts, size_t n, Range range)
         n -= settle(counts, magnitude) + settle(counts, negative + magnitude);
 }
 
-/* LANES integers, in a vector where the processor has one. */
-typedef int32_t Some __attribute__((vector_size(sizeof(int32_t) * LANES)));
-typedef uint32_t SomeUnsigned __attribute__((vector_size(sizeof(uint32_t) * LANES)));
-typedef Some SomeInMemory __attribute__((aligned(sizeof(int32_t)), may_alias));
+/* Values in a vector as wide as any; a narrower processor takes several for it. */
+enum { WIDTH = 16 };
+typedef float Floats __attribute__((vector_size(WIDTH * sizeof(float))));
+typedef int32_t Ints __attribute__((vector_size(WIDTH * sizeof(int32_t))));
+typedef uint32_t Unsigneds __attribute__((vector_size(WIDTH * sizeof(uint32_t))));
+typedef Floats FloatsInMemory __attribute__((aligned(sizeof(float)), may_alias));
+typedef Ints IntsInMemory __attribute__((aligned(sizeof(int32_t)), may_alias));
 
-/* The range of values LANES apart from one another, for each of their places. */
+/* The range of values WIDTH apart from one another as ordered bits, for each of their places. */
 typedef struct {
-    Some low, high;
+    Ints low, high;
 } Ranges;
 
-static inline __attribute__((always_inline)) void widen_all(Ranges *ranges, const uint32_t *x)
+static inline __attribute__((always_inline)) void order(Ints *bits) { *bits ^= (*bits >> 31) & INT32_MAX; }
+
+static inline __attribute__((always_inline)) void widen_all(Ranges *ranges, const Ints *ordered)
 {
-    Some bits = *(const SomeInMemory *)x, ordered = bits ^ (Some)((SomeUnsigned)(bits >> 31) >> 1);
-    Some lower = ordered < ranges->low, higher = ordered > ranges->high;
-    ranges->low = (ordered & lower) | (ranges->low & ~lower);
-    ranges->high = (ordered & higher) | (ranges->high & ~higher);
+    Ints lower = *ordered < ranges->low, higher = *ordered > ranges->high;
+    ranges->low = (*ordered & lower) | (ranges->low & ~lower);
+    ranges->high = (*ordered & higher) | (ranges->high & ~higher);
 }
 
 static Range all_of(const Ranges *ranges)
 {
     Range range = {INT32_MAX, INT32_MIN};
-    for (size_t lane = 0; lane < LANES; lane++)
+    for (size_t lane = 0; lane < WIDTH; lane++)
         widen(&range, (Range){ranges->low[lane], ranges->high[lane]});
     return range;
 }
 
-static const Ranges nothing = {
-    {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX},
-    {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN},
-};
+static void clear_all(Ranges *ranges) { *ranges = (Ranges){(Ints){0} + INT32_MAX, (Ints){0} + INT32_MIN}; }
 
-/* Count n values, at most MOST and a multiple of LANES, into the lanes by their leading bits, and widen the ranges.
+/* Count n values, at most MOST and a multiple of WIDTH, into the lanes by their leading bits, and widen the ranges.
  *
- * A round makes LANES increments, and the processor one store a cycle; the ranges are made meanwhile, and memory
- * brings what comes later.  The lanes are `table` here, because to find a thread's own memory in the loop takes a
- * call, or makes every increment wait for the one before it. */
+ * The processor makes one store a cycle; the ranges are made meanwhile, and memory brings what comes later.  The lanes
+ * are `table` here, because to find a thread's own memory in the loop takes a call, or makes every increment wait for
+ * the one before it. */
 CLONES static void count_bits(const uint32_t *x, size_t n, uint32_t *table, Ranges *found)
 {
     Ranges ranges = *found;
-    for (size_t k = 0; k < n; k += LANES) {
+    for (size_t k = 0; k < n; k += WIDTH) {
         __builtin_prefetch(x + k + BLOCK, 0, 2);
-        widen_all(&ranges, x + k);
-        for (size_t lane = 0; lane < LANES; lane++)
-            table[(x[k + lane] >> SHIFT) * LANES + lane]++;
-    }
-    *found = ranges;
-}
-
-/* As `count_bits`, where the counts are in the lanes being known already. */
-CLONES static void count_places(const uint32_t *x, const uint32_t *places, size_t n, uint32_t *table, Ranges *found)
-{
-    Ranges ranges = *found;
-    for (size_t k = 0; k < n; k += LANES) {
-        __builtin_prefetch(x + k + BLOCK, 0, 2);
-        widen_all(&ranges, x + k);
-        for (size_t lane = 0; lane < LANES; lane++)
-            table[places[k + lane] + lane]++;
+        Ints bits = *(const IntsInMemory *)(x + k);
+        order(&bits);
+        widen_all(&ranges, &bits);
+        for (size_t lane = 0; lane < WIDTH; lane++)
+            table[(x[k + lane] >> SHIFT) * LANES + lane % LANES]++;
     }
     *found = ranges;
 }
@@ -169,8 +159,9 @@ CLONES static void count_places(const uint32_t *x, const uint32_t *places, size_
 /* Count n values, at most MOST, by their leading bits. */
 static Range tally_bits(const uint32_t *x, size_t n, int64_t *counts, pthread_mutex_t *settling)
 {
-    Ranges ranges = nothing;
-    size_t whole = n - n % LANES;
+    Ranges ranges;
+    clear_all(&ranges);
+    size_t whole = n - n % WIDTH;
     count_bits(x, whole, lanes, &ranges);
     Range range = all_of(&ranges);
     widen(&range, range_of((const int32_t *)x + whole, n - whole));
@@ -212,21 +203,47 @@ static size_t cell_of(float x, const Grid *grid)
     return (size_t)cell;
 }
 
-/* Write where in the lanes the cells of n values are counted, on a grid that is exact.  What is cut off first, at
- * whole numbers, has the same cell as what is cut off after the floor. */
-CLONES static void find_places(const float *x, size_t n, const Grid *grid, uint32_t *places)
+/* Count n values, at most MOST and a multiple of WIDTH, into the lanes by their cells on a grid that is exact, and
+ * widen the ranges.
+ *
+ * What is cut off first, at whole numbers, has the same cell as what is cut off after the floor.  The places of some
+ * values are found while those of the ones before are counted: the processor has one kind of units for increments,
+ * which wait for stores, and another one for vectors, and does both at once if they stand beside each other. */
+CLONES static void count_cells(const float *x, size_t n, const Grid *grid, uint32_t *table, Ranges *found)
 {
-    float reciprocal = grid->reciprocal, lowest = (float)(grid->before + grid->lowest),
-          highest = (float)(grid->before + grid->highest);
-    int32_t before = (int32_t)grid->before;
-    for (size_t k = 0; k < n; k++) {
-        float place = x[k] * reciprocal;
+    Floats reciprocal = (Floats){0} + grid->reciprocal, lowest = (Floats){0} + (float)(grid->before + grid->lowest),
+           highest = (Floats){0} + (float)(grid->before + grid->highest);
+    enum { AHEAD = 8 * WIDTH };
+    union {
+        Unsigneds vector;
+        uint32_t lane[WIDTH];
+    } places[AHEAD / WIDTH];
+    Unsigneds origin;
+    for (uint32_t lane = 0; lane < WIDTH; lane++)
+        origin[lane] = lane % LANES - (uint32_t)grid->before * LANES;
+    Ranges ranges = *found;
+    for (size_t k = 0; k < n + AHEAD; k += WIDTH) {
+        size_t turn = k % AHEAD / WIDTH;
+        if (k >= AHEAD && k - AHEAD < n)
+            for (size_t lane = 0; lane < WIDTH; lane++)
+                table[places[turn].lane[lane]]++;
+        if (k >= n)
+            continue;
+        __builtin_prefetch(x + k + BLOCK, 0, 2);
+        Floats values = *(const FloatsInMemory *)(x + k), place = values * reciprocal;
         /* The comparisons are such that NaN comes out as the lowest. */
-        place = place > lowest ? place : lowest;
-        place = place < highest ? place : highest;
-        int32_t cut = (int32_t)place; /* towards zero */
-        places[k] = (uint32_t)(cut - ((float)cut > place) - before) * LANES;
+        Ints inside = place > lowest;
+        place = (Floats)(((Ints)place & inside) | ((Ints)lowest & ~inside));
+        inside = place < highest;
+        place = (Floats)(((Ints)place & inside) | ((Ints)highest & ~inside));
+        Ints cut = __builtin_convertvector(place, Ints); /* towards zero */
+        cut += __builtin_convertvector(cut, Floats) > place;
+        places[turn].vector = (Unsigneds)cut * LANES + origin;
+        Ints bits = (Ints)values;
+        order(&bits);
+        widen_all(&ranges, &bits);
     }
+    *found = ranges;
 }
 
 /* Count n values, at most MOST, by the cells of a grid; without one only their range is taken. */
@@ -234,14 +251,10 @@ static Range tally_grid(const float *x, size_t n, const Grid *grid, int64_t *cou
 {
     if (grid->lowest > grid->highest)
         return range_of((const int32_t *)x, n);
-    Ranges ranges = nothing;
-    size_t whole = is_exact(grid) ? n - n % LANES : 0;
-    for (size_t start = 0; start < whole; start += BLOCK) {
-        size_t size = whole - start < BLOCK ? whole - start : BLOCK;
-        uint32_t places[BLOCK];
-        find_places(x + start, size, grid, places);
-        count_places((const uint32_t *)x + start, places, size, lanes, &ranges);
-    }
+    Ranges ranges;
+    clear_all(&ranges);
+    size_t whole = is_exact(grid) ? n - n % WIDTH : 0;
+    count_cells(x, whole, grid, lanes, &ranges);
     Range range = all_of(&ranges);
     widen(&range, range_of((const int32_t *)x + whole, n - whole));
     for (size_t k = whole; k < n; k++)

@@ -124,10 +124,13 @@ class _Probes:
     def _count(self, tensor: str, source: str) -> None:
         nodes: list[NodeProto] = []
         value = self._as_float(source, tensor, nodes)
-        if tensor in self.wanted.rows:
-            self._operator("Tally", [value, self.tally], self.wanted.rows[tensor], nodes)
-        for row in self.wanted.grids.get(tensor, ()):
-            self._operator("TallyOnGrid", [value, self.grids], row, nodes)
+        row, grids = self.wanted.rows.get(tensor), [*self.wanted.grids.get(tensor, ())]
+        if row is not None and grids:
+            self._operator("TallyBoth", [value, self.tally, self.grids], nodes, row=row, grid=grids.pop(0))
+        elif row is not None:
+            self._operator("Tally", [value, self.tally], nodes, row=row)
+        for grid in grids:
+            self._operator("TallyOnGrid", [value, self.grids], nodes, grid=grid)
         self.insertions.append(Insertion(source, "", nodes))
 
     def fetch(self, tensor: str) -> None:
@@ -147,8 +150,9 @@ class _Probes:
             return source
         return self._node("Cast", [source], nodes, to=TensorProto.FLOAT)
 
-    def _operator(self, kind: str, inputs: list[str], row: int, nodes: list[NodeProto]) -> None:
-        self.counted.append(self._node(kind, inputs, nodes, domain=native.DOMAIN, row=row, threads=self.wanted.threads))
+    def _operator(self, kind: str, inputs: list[str], nodes: list[NodeProto], *, row: int = 0, grid: int = 0) -> None:
+        placed = {"row": row, "grid": grid, "threads": self.wanted.threads}
+        self.counted.append(self._node(kind, inputs, nodes, domain=native.DOMAIN, **placed))
 
     def _node(self, op: str, inputs: list[str], nodes: list[NodeProto], **attributes: Any) -> str:
         # Numbered, because `fresh` looks for a free number from 2 up.

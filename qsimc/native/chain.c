@@ -212,21 +212,6 @@ static float step_of(const Value *value, float x)
     return value->kind == ADD ? x + value->numbers[0] : x * value->numbers[0];
 }
 
-static float value_of(int32_t ordered)
-{
-    int32_t bits = ordered ^ ((ordered >> 31) & INT32_MAX);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static int32_t ordered_of(float value)
-{
-    int32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits ^ ((bits >> 31) & INT32_MAX);
-}
-
 /* Where a group is counted when its first tensor has a value, given as ordered bits. */
 static size_t place_of_first(const Chain *chain, const Group *group, int32_t first)
 {
@@ -240,24 +225,11 @@ static size_t place_of_first(const Chain *chain, const Group *group, int32_t fir
     return (size_t)sum;
 }
 
-/* Whether so many lanes, a multiple of WIDTH, count nothing. */
-static inline __attribute__((always_inline)) int are_clear(const uint32_t *copies, size_t count)
-{
-    Ints any = {0};
-    for (size_t k = 0; k < count; k += WIDTH)
-        any |= *(const IntsInMemory *)(copies + k);
-    int32_t seen = 0;
-    for (size_t lane = 0; lane < WIDTH; lane++)
-        seen |= any[lane];
-    return !seen;
-}
-
 /* Add the lanes of places [start, end) up into the rows of a group, which hold its counts one after the other, and
  * clear them; return how many of n values are left. */
 CLONES static size_t settle_places(uint32_t *sums, const Group *group, int64_t *const *rows, size_t start, size_t end,
                                    size_t n)
 {
-    enum { SKIPPED = 8 }; /* places, which are mostly empty, for no tensor has values of all magnitudes */
     for (size_t place = start; n && place < end; place++) {
         uint32_t *copies = sums + place * LANES, sum = 0;
         if (end - place >= SKIPPED && are_clear(copies, SKIPPED * LANES)) {
@@ -331,10 +303,7 @@ static void finish_chain(const Chain *chain)
             for (size_t end = 0; end < 2; end++) {
                 ends[end] = value->begins ? ends[end] : step_of(value, ends[end]);
                 int32_t ordered = ordered_of(ends[end]);
-                if (value->row && ordered < value->row[LOW])
-                    value->row[LOW] = ordered;
-                if (value->row && ordered > value->row[HIGH])
-                    value->row[HIGH] = ordered;
+                widen_row(value->row, (Range){ordered, ordered});
             }
     }
 }

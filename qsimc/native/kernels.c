@@ -57,11 +57,26 @@ enum {
 /* A lane counts in 32 bits. */
 #define MOST ((size_t)1 << 30)
 
-static _Thread_local uint32_t lanes[BIT_BINS * LANES];
+static _Thread_local uint32_t lanes[(BIT_BINS + CELLS) * LANES];
 
 typedef struct {
     int32_t low, high;
 } Range;
+
+static float value_of(int32_t ordered)
+{
+    int32_t bits = ordered ^ ((ordered >> 31) & INT32_MAX);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static int32_t ordered_of(float value)
+{
+    int32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits ^ ((bits >> 31) & INT32_MAX);
+}
 
 static inline void widen(Range *range, Range by)
 {
@@ -203,24 +218,25 @@ static size_t cell_of(float x, const Grid *grid)
     return (size_t)cell;
 }
 
-/* Count n values, at most MOST and a multiple of WIDTH, into the lanes by their cells on a grid that is exact, and
- * widen the ranges.
+/* Count n values, at most MOST and a multiple of WIDTH, into the lanes by their cells on a grid that is exact, with the
+ * numbers of their bins added to those of the cells or not, and widen the ranges.
  *
  * What is cut off first, at whole numbers, has the same cell as what is cut off after the floor.  The places of some
  * values are found while those of the ones before are counted: the processor has one kind of units for increments,
  * which wait for stores, and another one for vectors, and does both at once if they stand beside each other. */
-CLONES static void count_cells(const float *x, size_t n, const Grid *grid, uint32_t *table, Ranges *found)
+static inline __attribute__((always_inline)) void count_places(const float *x, size_t n, const Grid *grid,
+                                                               int with_bits, uint32_t *table, Ranges *found)
 {
     Floats reciprocal = (Floats){0} + grid->reciprocal, lowest = (Floats){0} + (float)(grid->before + grid->lowest),
            highest = (Floats){0} + (float)(grid->before + grid->highest);
-    enum { AHEAD = 8 * WIDTH };
+    enum { AHEAD = 16 * WIDTH };
     union {
         Unsigneds vector;
         uint32_t lane[WIDTH];
     } places[AHEAD / WIDTH];
     Unsigneds origin;
     for (uint32_t lane = 0; lane < WIDTH; lane++)
-        origin[lane] = lane % LANES - (uint32_t)grid->before * LANES;
+        origin[lane] = lane % LANES + ((with_bits ? BIT_BINS / 2 : 0) - (uint32_t)grid->before) * LANES;
     Ranges ranges = *found;
     for (size_t k = 0; k < n + AHEAD; k += WIDTH) {
         size_t turn = k % AHEAD / WIDTH;
@@ -238,19 +254,29 @@ CLONES static void count_cells(const float *x, size_t n, const Grid *grid, uint3
         place = (Floats)(((Ints)place & inside) | ((Ints)highest & ~inside));
         Ints cut = __builtin_convertvector(place, Ints); /* towards zero */
         cut += __builtin_convertvector(cut, Floats) > place;
-        places[turn].vector = (Unsigneds)cut * LANES + origin;
         Ints bits = (Ints)values;
         order(&bits);
         widen_all(&ranges, &bits);
+        if (with_bits)
+            cut += bits >> SHIFT;
+        places[turn].vector = (Unsigneds)cut * LANES + origin;
     }
     *found = ranges;
 }
 
-/* Count n values, at most MOST, by the cells of a grid; without one only their range is taken. */
+CLONES static void count_cells(const float *x, size_t n, const Grid *grid, uint32_t *table, Ranges *found)
+{
+    count_places(x, n, grid, 0, table, found);
+}
+
+CLONES static void count_both(const float *x, size_t n, const Grid *grid, uint32_t *table, Ranges *found)
+{
+    count_places(x, n, grid, 1, table, found);
+}
+
+/* Count n values, at most MOST, by the cells of a grid. */
 static Range tally_grid(const float *x, size_t n, const Grid *grid, int64_t *counts, pthread_mutex_t *settling)
 {
-    if (grid->lowest > grid->highest)
-        return range_of((const int32_t *)x, n);
     Ranges ranges;
     clear_all(&ranges);
     size_t whole = is_exact(grid) ? n - n % WIDTH : 0;
@@ -266,40 +292,147 @@ static Range tally_grid(const float *x, size_t n, const Grid *grid, int64_t *cou
     return range;
 }
 
+/* ---- Leading bits and cells by one increment ----
+ *
+ * Both only rise with the value.  So the number of the bin, counted in the order of values from the middle on, and that
+ * of the cell have a sum that rises wherever one of them does, and that says which they are: only one bin reaches it.
+ */
+
+/* The largest sum that a bin reaches; the last one reaches all there are. */
+static int64_t reach(const Grid *grid, int64_t bin, int64_t last)
+{
+    if (bin >= last)
+        return BIT_BINS / 2 - 1 + CELLS - 1;
+    return bin + (int64_t)cell_of(value_of((int32_t)((bin + 1) * (1 << SHIFT) - 1)), grid);
+}
+
+/* The first bin from `bin` on that reaches a sum. */
+static int64_t bin_of_sum(const Grid *grid, int64_t bin, int64_t last, int64_t sum)
+{
+    int64_t step = 1;
+    for (; reach(grid, bin + step - 1, last) < sum; step *= 2)
+        bin += step;
+    while (step > 1) {
+        step /= 2;
+        if (reach(grid, bin + step - 1, last) < sum)
+            bin += step;
+    }
+    return bin;
+}
+
+/* Whether so many lanes, a multiple of WIDTH, count nothing. */
+static inline __attribute__((always_inline)) int are_clear(const uint32_t *copies, size_t count)
+{
+    Ints any = {0};
+    for (size_t k = 0; k < count; k += WIDTH)
+        any |= *(const IntsInMemory *)(copies + k);
+    int32_t seen = 0;
+    for (size_t lane = 0; lane < WIDTH; lane++)
+        seen |= any[lane];
+    return !seen;
+}
+
+/* Places that are skipped together if all are empty, as most are: no tensor has values of all magnitudes. */
+enum { SKIPPED = 8 };
+
+CLONES static void settle_both(int64_t *bits, int64_t *cells, const Grid *grid, size_t n, Range range)
+{
+    const int64_t middle = BIT_BINS / 2, end = middle + CELLS - SKIPPED;
+    int64_t bin = range.low >> SHIFT, last = range.high >> SHIFT, sum = bin + (int64_t)cell_of(value_of(range.low), grid);
+    while (n && bin <= last) {
+        int64_t reached = reach(grid, bin, last), found = 0;
+        for (; n && sum <= reached; sum++) {
+            uint32_t *copies = lanes + (middle + sum) * LANES, count = 0;
+            for (size_t lane = 0; lane < LANES; lane++)
+                count += copies[lane];
+            if (!count)
+                continue;
+            cells[sum - bin] += count;
+            memset(copies, 0, sizeof *copies * LANES);
+            found += count;
+            n -= count;
+        }
+        if (found)
+            bits[bin < 0 ? middle - 1 - bin : bin] += found;
+        bin++;
+        if (found)
+            continue;
+        while (sum < end && are_clear(lanes + (middle + sum) * LANES, SKIPPED * LANES))
+            sum += SKIPPED;
+        bin = bin_of_sum(grid, bin, last, sum);
+    }
+}
+
+/* Count n values, at most MOST, by their leading bits, and by the cells of a grid that is exact. */
+static Range tally_both(const float *x, size_t n, const Grid *grid, int64_t *bits, int64_t *cells,
+                        pthread_mutex_t *settling)
+{
+    Ranges ranges;
+    clear_all(&ranges);
+    size_t whole = n - n % WIDTH;
+    count_both(x, whole, grid, lanes, &ranges);
+    Range range = all_of(&ranges);
+    widen(&range, range_of((const int32_t *)x + whole, n - whole));
+    for (size_t k = whole; k < n; k++)
+        lanes[((size_t)(BIT_BINS / 2 + (ordered_of(x[k]) >> SHIFT)) + cell_of(x[k], grid)) * LANES]++;
+    if (range.low < ordered_of(-INFINITY) || range.high > ordered_of(INFINITY)) {
+        /* NaN has no place in the order of values; nobody asks for counts with it. */
+        memset(lanes, 0, sizeof lanes);
+        return range;
+    }
+    pthread_mutex_lock(settling);
+    settle_both(bits, cells, grid, n, range);
+    pthread_mutex_unlock(settling);
+    return range;
+}
+
 /* ---- One tensor, shared out over threads ---- */
 
 typedef struct {
     const float *x;
     size_t n, parts;
-    int64_t *row;
-    int on_grid;
+    int64_t *bits, *on_grid; /* the rows; NULL if there is none */
     Range *ranges;
     pthread_mutex_t settling;
 } Job;
+
+static Range tally_some(Job *job, const float *x, size_t n)
+{
+    Grid grid = job->on_grid ? grid_of(job->on_grid) : (Grid){0, 0, 1, 0};
+    int is_laid_out = grid.lowest <= grid.highest;
+    if (job->bits && is_laid_out && is_exact(&grid))
+        return tally_both(x, n, &grid, job->bits + BIT_COUNTS, job->on_grid + GRID_COUNTS, &job->settling);
+    if (is_laid_out)
+        tally_grid(x, n, &grid, job->on_grid + GRID_COUNTS, &job->settling);
+    if (job->bits)
+        return tally_bits((const uint32_t *)x, n, job->bits + BIT_COUNTS, &job->settling);
+    return range_of((const int32_t *)x, n);
+}
 
 static void tally_part(void *job_, size_t part)
 {
     Job *job = job_;
     size_t start = job->n / job->parts * part, end = part + 1 == job->parts ? job->n : start + job->n / job->parts;
-    Grid grid = job->on_grid ? grid_of(job->row) : (Grid){0, 0, 1, 0};
     Range range = {INT32_MAX, INT32_MIN};
-    for (; start < end; start += MOST) {
-        size_t size = end - start < MOST ? end - start : MOST;
-        const float *x = job->x + start;
-        widen(&range, job->on_grid ? tally_grid(x, size, &grid, job->row + GRID_COUNTS, &job->settling)
-                                   : tally_bits((const uint32_t *)x, size, job->row + BIT_COUNTS, &job->settling));
-    }
+    for (; start < end; start += MOST)
+        widen(&range, tally_some(job, job->x + start, end - start < MOST ? end - start : MOST));
     job->ranges[part] = range;
 }
 
-/* Extend the range of a tally's row by those of the parts of a tensor. */
+static void widen_row(int64_t *row, Range range)
+{
+    if (row && range.low < row[LOW])
+        row[LOW] = range.low;
+    if (row && range.high > row[HIGH])
+        row[HIGH] = range.high;
+}
+
+/* Extend the ranges of the rows by those of the parts of a tensor. */
 static void finish(const Job *job)
 {
     for (size_t part = 0; part < job->parts; part++) {
-        if (job->ranges[part].low < job->row[LOW])
-            job->row[LOW] = job->ranges[part].low;
-        if (job->ranges[part].high > job->row[HIGH])
-            job->row[HIGH] = job->ranges[part].high;
+        widen_row(job->bits, job->ranges[part]);
+        widen_row(job->on_grid, job->ranges[part]);
     }
 }
 
@@ -335,11 +468,11 @@ static void take_parts(void *parts_)
         tally_part(parts->job, part);
 }
 
-static void tally(const float *x, size_t n, int64_t *row, int on_grid)
+static void tally(const float *x, size_t n, int64_t *bits, int64_t *on_grid)
 {
     Range ranges[PARTS];
     size_t count = threads.parallel ? parts_of(n, threads.count) : 1;
-    Job job = {x, n, count, row, on_grid, ranges, PTHREAD_MUTEX_INITIALIZER};
+    Job job = {x, n, count, bits, on_grid, ranges, PTHREAD_MUTEX_INITIALIZER};
     Parts parts = {&job, 0};
     if (job.parts > 1)
         threads.parallel(take_parts, &parts, threads.count, 0);
@@ -358,13 +491,13 @@ EXPORT void qsimc_use_threads(Parallel *parallel, unsigned count)
 /* Add n values to a bits row. */
 EXPORT void qsimc_tally(const float *x, size_t n, int64_t *row)
 {
-    tally(x, n, row, 0);
+    tally(x, n, row, NULL);
 }
 
 /* Add n values to a grid row. */
 EXPORT void qsimc_tally_on_grid(const float *x, size_t n, int64_t *row)
 {
-    tally(x, n, row, 1);
+    tally(x, n, NULL, row);
 }
 
 /* Average batches, counted in rows on grids, into the shares of AIMET's buckets, which lie between the outermost cells:

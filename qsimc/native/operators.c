@@ -1,8 +1,9 @@
 /* onnxruntime operators; part of kernels.c.
  *
- * Tally(x: float, tally: int64) and TallyOnGrid add a tensor to row `row` of a tally, which is an input of the model:
- * it lies in the caller's memory, and nothing but the count is written.  `threads` of the session's take part.  The
- * output is one zero that nobody reads.
+ * Tally(x: float, tally: int64) adds a tensor to row `row` of a tally, which is an input of the model: it lies in the
+ * caller's memory, and nothing but the count is written.  TallyOnGrid(x: float, grids: int64) does so on a grid, that of
+ * row `grid`, and TallyBoth(x: float, tally: int64, grids: int64) both.  `threads` of the session's take part.  The output
+ * is one zero that nobody reads.
  *
  * Add(x: float, channels: float) and Mul have a number for each channel of x, dimension 1.  `block` channels lie
  * together, as in the layout that onnxruntime's convolutions prefer, which its own Add and Mul do not know.
@@ -71,15 +72,16 @@ typedef struct Op {
     void (*release_aliases)(int *, int *);
     const char *own_name;
     const char *const *attributes;
-    int inputs, on_grid, product;
+    size_t inputs, optional; /* how many; which may be missing, and cannot be the first */
+    int by_bits, on_grid, product;
 } Op;
 
 /* Attributes of an operator, in their order. */
-enum { THREADS, ROW };
+enum { THREADS, ROW, GRID };
 enum { BLOCK_SIZE };
 enum { CHAIN_BLOCK = THREADS + 1 };
 enum { STRIDE_Y = THREADS + 1, STRIDE_X, DILATION_Y, DILATION_X, TOP, LEFT, BOTTOM, RIGHT, ATTRIBUTES };
-static const char *const of_count[] = {"threads", "row", NULL};
+static const char *const of_count[] = {"threads", "row", "grid", NULL};
 static const char *const of_combination[] = {"block", NULL};
 static const char *const of_chain[] = {"threads", "block", NULL};
 static const char *const of_depthwise[] = {"threads",    "stride_y", "stride_x", "dilation_y", "dilation_x",
@@ -150,24 +152,36 @@ static Status *output(void *context, const int64_t *shape, size_t rank, void **d
     return CALL(TENSOR_DATA, (void *, void **), value, data);
 }
 
+/* The row of a tally, an input. */
+static Status *row_of(void *context, size_t index, int64_t row, size_t row_size, int64_t **found)
+{
+    void *tally;
+    size_t size;
+    TRY(input(context, index, &tally, &size));
+    if (row < 0 || (size_t)row >= size / row_size)
+        return refuse("the tally has no such row");
+    *found = (int64_t *)tally + (size_t)row * row_size;
+    return NULL;
+}
+
 static Status *count(void *kernel_, void *context)
 {
     const Kernel *kernel = kernel_;
-    void *x, *tally, *zero;
-    size_t n, size, row_size = kernel->op->on_grid ? GRID_ROW : BITS_ROW;
-    TRY(input(context, 0, &x, &n));
-    TRY(input(context, 1, &tally, &size));
-    int64_t row = kernel->attributes[ROW];
-    if (row < 0 || (size_t)row >= size / row_size)
-        return refuse("the tally has no such row");
+    const Op *op = kernel->op;
+    void *x, *zero;
     Range ranges[PARTS];
-    size_t parts = parts_of(n, threads_of(kernel));
-    Job job = {x, n, parts, (int64_t *)tally + (size_t)row * row_size, kernel->op->on_grid, ranges,
-               PTHREAD_MUTEX_INITIALIZER};
-    if (parts == 1)
+    Job job = {.ranges = ranges, .settling = PTHREAD_MUTEX_INITIALIZER};
+    TRY(input(context, 0, &x, &job.n));
+    if (op->by_bits)
+        TRY(row_of(context, 1, kernel->attributes[ROW], BITS_ROW, &job.bits));
+    if (op->on_grid)
+        TRY(row_of(context, op->by_bits ? 2 : 1, kernel->attributes[GRID], GRID_ROW, &job.on_grid));
+    job.x = x;
+    job.parts = parts_of(job.n, threads_of(kernel));
+    if (job.parts == 1)
         tally_part(&job, 0);
     else
-        TRY(in_parts(context, tally_part, parts, &job));
+        TRY(in_parts(context, tally_part, job.parts, &job));
     finish(&job);
     TRY(output(context, (int64_t[]){1}, 1, &zero));
     *(float *)zero = 0;
@@ -356,13 +370,16 @@ static Status *create(const Op *op, const Function *table, const void *info, voi
 
 static const char *name(const Op *op) { return op->own_name; }
 static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
-static size_t input_count(const Op *op) { return (size_t)op->inputs; }
-static int counts(const Op *op) { return op->compute_v2 == count || op->compute_v2 == make_chain; }
-static int input_type(const Op *op, size_t index) { return counts(op) && index % 2 ? INT64 : FLOAT; }
+static size_t input_count(const Op *op) { return op->inputs; }
+static int input_type(const Op *op, size_t index)
+{
+    int is_int64 = op->compute_v2 == count ? index > 0 : op->compute_v2 == make_chain && index % 2;
+    return is_int64 ? INT64 : FLOAT;
+}
+
 static size_t output_count(const Op *op) { return (void)op, 1; }
 static int output_type(const Op *op, size_t index) { return (void)op, (void)index, FLOAT; }
-/* 0: required, 1: optional, which the last one is if there are more than two. */
-static int input_kind(const Op *op, size_t index) { return op->inputs > 2 && index + 1 == (size_t)op->inputs; }
+static int input_kind(const Op *op, size_t index) { return index == op->optional; /* 0: required, 1: optional */ }
 static int required(const Op *op, size_t index) { return (void)op, (void)index, 0; }
 
 /* What is made may take the place of x. */
@@ -383,19 +400,20 @@ static void release_in_place(int *inputs, int *outputs) { (void)inputs, (void)ou
         .own_name = its_name, __VA_ARGS__                                                                              \
     }
 
-#define COUNTS .compute_v2 = count, .inputs = 2, .attributes = of_count
+#define COUNTS .compute_v2 = count, .attributes = of_count
 #define COMBINES                                                                                                       \
     .compute_v2 = combine, .inputs = 2, .attributes = of_combination, .in_place = in_place,                            \
     .release_in_place = release_in_place
 
 static const Op operators[] = {
-    OP("Tally", COUNTS),
-    OP("TallyOnGrid", COUNTS, .on_grid = 1),
+    OP("Tally", COUNTS, .inputs = 2, .by_bits = 1),
+    OP("TallyOnGrid", COUNTS, .inputs = 2, .on_grid = 1),
+    OP("TallyBoth", COUNTS, .inputs = 3, .by_bits = 1, .on_grid = 1),
     OP("Add", COMBINES),
     OP("Mul", COMBINES, .product = 1),
-    OP("Chain", .compute_v2 = make_chain, .inputs = 5, .attributes = of_chain, .in_place = in_place,
+    OP("Chain", .compute_v2 = make_chain, .inputs = 5, .optional = 4, .attributes = of_chain, .in_place = in_place,
        .release_in_place = release_in_place),
-    OP("DepthwiseConv", .compute_v2 = convolve, .inputs = 3, .attributes = of_depthwise),
+    OP("DepthwiseConv", .compute_v2 = convolve, .inputs = 3, .optional = 2, .attributes = of_depthwise),
 };
 
 /* What onnxruntime calls of a library of operators. */

@@ -306,11 +306,11 @@ static int64_t reach(const Grid *grid, int64_t bin, int64_t last)
     return bin + (int64_t)cell_of(value_of((int32_t)((bin + 1) * (1 << SHIFT) - 1)), grid);
 }
 
-/* The first bin from `bin` on that reaches a sum. */
+/* The first bin from `bin` on that reaches a sum; none of those to `last` may. */
 static int64_t bin_of_sum(const Grid *grid, int64_t bin, int64_t last, int64_t sum)
 {
     int64_t step = 1;
-    for (; reach(grid, bin + step - 1, last) < sum; step *= 2)
+    for (; bin <= last && reach(grid, bin + step - 1, last) < sum; step *= 2)
         bin += step;
     while (step > 1) {
         step /= 2;
@@ -400,7 +400,7 @@ static Range tally_some(Job *job, const float *x, size_t n)
 {
     Grid grid = job->on_grid ? grid_of(job->on_grid) : (Grid){0, 0, 1, 0};
     int is_laid_out = grid.lowest <= grid.highest;
-    if (job->bits && is_laid_out && is_exact(&grid))
+    if (job->bits && is_laid_out && is_exact(&grid) && grid.reciprocal > 0)
         return tally_both(x, n, &grid, job->bits + BIT_COUNTS, job->on_grid + GRID_COUNTS, &job->settling);
     if (is_laid_out)
         tally_grid(x, n, &grid, job->on_grid + GRID_COUNTS, &job->settling);
@@ -500,6 +500,15 @@ EXPORT void qsimc_tally_on_grid(const float *x, size_t n, int64_t *row)
     tally(x, n, NULL, row);
 }
 
+/* A count as a float64, which holds it exactly below 2^52; processors before AVX-512 DQ have no vectors for this. */
+static inline double float_of(int64_t count)
+{
+    int64_t bits = count | (int64_t)0x4330000000000000; /* 2^52 */
+    double sum;
+    memcpy(&sum, &bits, sizeof sum);
+    return sum - 0x1p52;
+}
+
 /* Average batches, counted in rows on grids, into the shares of AIMET's buckets, which lie between the outermost cells:
  * for each pair (number of the shares, number of the row), in order. */
 EXPORT CLONES void qsimc_average(double *shares, double *batches, const int64_t *rows, const int64_t *pairs, size_t n)
@@ -512,7 +521,7 @@ EXPORT CLONES void qsimc_average(double *shares, double *batches, const int64_t 
         for (size_t cell = 0; cell < CELLS; cell++)
             size += counts[cell];
         for (size_t bucket = 0; bucket < BUCKETS; bucket++)
-            into[bucket] = (into[bucket] * *before + (double)counts[bucket + 1] / (double)size) / (*before + 1);
+            into[bucket] = (into[bucket] * *before + float_of(counts[bucket + 1]) / (double)size) / (*before + 1);
         *before += 1;
     }
 }

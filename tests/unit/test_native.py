@@ -159,7 +159,8 @@ def test_the_kernels_run_clean_under_sanitizers(tmp_path: Path) -> None:
         "assert native.kernels() is not None\n"
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[2:]]))\n"
     )
-    backends = [f"tests/backends/test_onnx_{name}.py" for name in ("observe", "blocked", "depthwise", "chains")]
+    names = ("observe", "blocked", "depthwise", "chains", "tally")
+    backends = [f"tests/backends/test_onnx_{name}.py" for name in names]
     chosen = ["tests/unit/test_native.py", *backends, "-k", "counts or finite or grid or numbers or averaged or bit"]
     done = subprocess.run(
         [sys.executable, "-c", script, str(library), *chosen],

@@ -126,7 +126,9 @@ class _Finder:
     def __init__(self, graph: GraphProto, rows: Mapping[str, int], kept: Collection[str]) -> None:
         self._nodes = list(graph.node)
         self._rows, self._kept = rows, kept
-        self._numbers = {tensor.name: to_array(tensor) for tensor in graph.initializer if _is_number(tensor)}
+        fed = {entry.name for entry in graph.input}
+        numbers = (tensor for tensor in graph.initializer if tensor.name not in fed and _is_number(tensor))
+        self._numbers = {tensor.name: to_array(tensor) for tensor in numbers}
         types = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
         self._ranks = {name: len(found.shape.dim) for name, found in types.items() if found.HasField("shape")}
         self._ranks |= {tensor.name: len(tensor.dims) for tensor in graph.initializer}

@@ -81,7 +81,7 @@ static uint32_t *sums_of_thread(void)
 static inline __attribute__((always_inline)) void let_through(Floats *x, const Repeated *with)
 {
     Floats share = *x * (*with)[0] + (*with)[1];
-    Ints small = share < 1, positive = share > 0, one = (Ints)((Floats){0} + 1);
+    Ints small = share < 1.0f, positive = share > 0.0f, one = (Ints)((Floats){0} + 1.0f);
     *x *= (Floats)((((Ints)share & small) | (one & ~small)) & positive);
 }
 

@@ -5,8 +5,8 @@
  * row `grid`, and TallyBoth(x: float, tally: int64, grids: int64) both.  `threads` of the session's take part.  The output
  * is one zero that nobody reads.
  *
- * Add(x: float, channels: float) and Mul have a number for each channel of x, dimension 1.  `block` channels lie
- * together, as in the layout that onnxruntime's convolutions prefer, which its own Add and Mul do not know.
+ * Add(x: float, channels: float) and Mul have a number for each channel of x, dimension 1 (channels.c); `block` channels
+ * lie together.
  *
  * Chain(x: float, facts: int64, numbers: float, tally: int64, channels: float, optional) makes and counts what chain.c
  * says, `facts` and `numbers` being its program.
@@ -189,50 +189,6 @@ static Status *count(void *kernel_, void *context)
 }
 
 /* ---- A number for each channel ---- */
-
-typedef struct {
-    const float *x, *channels;
-    float *made;
-    size_t block, blocks, length; /* blocks of channels; values that lie together in each, for one sample */
-    int product;
-} Combination;
-
-CLONES static void combine_one(const float *x, float channel, float *made, size_t n, int product)
-{
-    for (size_t k = 0; k < n; k++)
-        made[k] = product ? x[k] * channel : x[k] + channel;
-}
-
-/* `block` is a constant here where it is one of those that occur, so that the inner loop becomes vectors. */
-static inline __attribute__((always_inline)) void combine_some(const float *x, const float *channels, float *made,
-                                                               size_t n, size_t block, int product)
-{
-    for (size_t k = 0; k < n; k += block)
-        for (size_t j = 0; j < block; j++)
-            made[k + j] = product ? x[k + j] * channels[j] : x[k + j] + channels[j];
-}
-
-CLONES static void combine_block(const float *x, const float *channels, float *made, size_t n, size_t block,
-                                 int product)
-{
-    if (block == 16)
-        combine_some(x, channels, made, n, 16, product);
-    else if (block == 8)
-        combine_some(x, channels, made, n, 8, product);
-    else
-        combine_some(x, channels, made, n, block, product);
-}
-
-static void combine_part(void *combination_, size_t part)
-{
-    const Combination *how = combination_;
-    size_t start = part * how->length;
-    const float *channels = how->channels + part % how->blocks * how->block;
-    if (how->block == 1)
-        combine_one(how->x + start, *channels, how->made + start, how->length, how->product);
-    else
-        combine_block(how->x + start, channels, how->made + start, how->length, how->block, how->product);
-}
 
 static Status *combine(void *kernel_, void *context)
 {

@@ -204,6 +204,8 @@ def changed(change: str) -> ModelProto:
     if change == "the number comes in":
         model.graph.input.append(value("t1/number", [1]))
         del constants[1]
+    elif change == "the number may come in":
+        model.graph.input.append(value("t1/number", [1]))
     elif change == "the number is a vector":
         constants[1].CopyFrom(from_array(np.ones((1, 1, 1, 3), np.float32), "t1/number"))
     elif change == "the number has more dimensions":
@@ -229,6 +231,7 @@ def changed(change: str) -> ModelProto:
     "change",
     [
         "the number comes in",
+        "the number may come in",
         "the number is a vector",
         "the number has more dimensions",
         "a product with zero",

@@ -59,14 +59,17 @@ typedef struct {
 
 static pthread_key_t sums_key;
 static pthread_once_t sums_once = PTHREAD_ONCE_INIT;
+static int has_sums_key;
 
-static void make_sums_key(void) { (void)!pthread_key_create(&sums_key, free); }
+static void make_sums_key(void) { has_sums_key = !pthread_key_create(&sums_key, free); }
 
 /* Where this thread counts sums: LANES copies of BIT_BINS places for each tensor, all zero between chains; NULL if there
  * is no memory.  It is not among the thread's own variables, because few of these pages are ever needed. */
 static uint32_t *sums_of_thread(void)
 {
     pthread_once(&sums_once, make_sums_key);
+    if (!has_sums_key)
+        return NULL;
     uint32_t *sums = pthread_getspecific(sums_key);
     if (!sums && (sums = calloc((size_t)MEMBERS * BIT_BINS * LANES, sizeof *sums)) &&
         pthread_setspecific(sums_key, sums)) {

@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
 from qsimc import native
-from qsimc_onnx.protos import ONNX_DOMAINS
+from qsimc_onnx.protos import ONNX_DOMAINS, attributes
 from qsimc_onnx.rewrite import Names
 from qsimc_onnx.session import run
 
@@ -75,7 +75,7 @@ class _Layout:
             return [node]
         if node.domain == DOMAIN and node.op_type == "ReorderInput":
             source = self.blocked.get(node.input[0])
-            if source is None or _attribute(node, "channels_last"):
+            if source is None or attributes(node).get("channels_last"):
                 return [node]
             self.same[node.output[0]] = source.name
             return []
@@ -158,7 +158,7 @@ def is_whole(node: NodeProto) -> bool:
     """Return whether a node converts a blocked tensor without padding to the layout that ONNX means."""
     if node.domain != DOMAIN or node.op_type != "ReorderOutput":
         return False
-    return _attribute(node, "channels", 1) % _WHOLE == 0 and not _attribute(node, "channels_last")
+    return attributes(node).get("channels", 1) % _WHOLE == 0 and not attributes(node).get("channels_last")
 
 
 def _rewired(node: NodeProto, inputs: list[str], output: str) -> NodeProto:
@@ -170,10 +170,6 @@ def _rewired(node: NodeProto, inputs: list[str], output: str) -> NodeProto:
     copy.input.extend(inputs)
     copy.output[0] = output
     return copy
-
-
-def _attribute(node: NodeProto, name: str, default: int = 0) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
 
 
 def _is_number(constant: tuple[int, ...]) -> bool:

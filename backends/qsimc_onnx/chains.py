@@ -16,16 +16,16 @@ from typing import Literal
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
-from onnx.helper import get_attribute_value, make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array, to_array
 
 from qsimc import native
 from qsimc.calibrate import together
 from qsimc.calibrate.tally import BINS, COUNTS
 from qsimc_onnx import blocked
-from qsimc_onnx.protos import ONNX_DOMAINS, is_external, reads
+from qsimc_onnx.protos import ONNX_DOMAINS, attributes, is_external, reads
 from qsimc_onnx.rewrite import Names
-from qsimc_onnx.session import load, options_with_kernels, run_once
+from qsimc_onnx.session import run
 
 _TENSORS, _COUNTED, _WIDTH = 16, 8, 16
 """What the kernels bear: tensors of a chain, those of them that are counted, and channels that lie together."""
@@ -189,7 +189,7 @@ class _Finder:
             return None
         kind: Literal["Add", "Mul"] = "Add" if node.op_type == "Add" else "Mul"
         if node.domain == native.DOMAIN:
-            block = next((attribute.i for attribute in node.attribute if attribute.name == "block"), 1)
+            block = attributes(node)["block"]
             if node.input[0] != x or _WIDTH % block:
                 return None
             return _Step(kind=kind, channels=node.input[1], block=block, places=(place,), result=node.output[0])
@@ -209,8 +209,8 @@ class _Finder:
         product = self._nodes[readers[0]]
         if product.op_type != "Mul" or product.domain not in ONNX_DOMAINS or {*product.input} != {x, share}:
             return None
-        attributes = {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
-        numbers = (attributes.get("alpha", 0.2), attributes.get("beta", 0.5))
+        given = attributes(node)
+        numbers = (given.get("alpha", 0.2), given.get("beta", 0.5))
         if not all(map(isfinite, numbers)) or not _gates_as_the_kernels():
             return None
         return _Step(kind="Gate", numbers=numbers, places=(place, readers[0]), result=product.output[0])
@@ -309,6 +309,6 @@ def _gates_as_the_kernels() -> bool:
     )
     model = make_model(graph, opset_imports=[make_opsetid("", 13), make_opsetid(native.DOMAIN, 1)], ir_version=8)
     x = np.random.default_rng(0).standard_normal(4_099, dtype=np.float32) * np.float32(3)
-    session = load(model.SerializeToString(), options_with_kernels(), "")
-    plain, made = run_once(session, ["plain", "inside"], {"x": x, "tally": np.zeros((1, COUNTS + BINS), np.int64)}, "")
-    return plain.tobytes() == made.tobytes()
+    feeds = {"x": x, "tally": np.zeros((1, COUNTS + BINS), np.int64)}
+    (made,) = run(model.SerializeToString(), [feeds], optimise=False)
+    return made["plain"].tobytes() == made["inside"].tobytes()

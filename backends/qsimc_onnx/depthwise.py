@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
-from onnx.helper import get_attribute_value, make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 
 from qsimc import native
-from qsimc_onnx.protos import ONNX_DOMAINS
-from qsimc_onnx.session import load, options_with_kernels, run_once
+from qsimc_onnx.protos import ONNX_DOMAINS, attributes
+from qsimc_onnx.session import run
 
 _DEFAULTS: Mapping[str, Any] = {
     "auto_pad": b"NOTSET",
@@ -53,25 +53,25 @@ def convolve_inside(model: ModelProto, *, threads: int) -> None:
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {**_DEFAULTS, **{attribute.name: get_attribute_value(attribute) for attribute in node.attribute}}
+    return {**_DEFAULTS, **attributes(node)}
 
 
 def _is_depthwise(node: NodeProto, weights: Mapping[str, tuple[int, ...]]) -> bool:
     """Return whether a node is a convolution that the kernels may do."""
     if node.op_type != "Conv" or node.domain not in ONNX_DOMAINS:
         return False
-    shape, attributes = weights.get(node.input[1], ()), _attributes(node)
-    if len(shape) != 4 or shape[1] != 1 or not shape[0] == attributes["group"] > 1:
+    shape, given = weights.get(node.input[1], ()), _attributes(node)
+    if len(shape) != 4 or shape[1] != 1 or not shape[0] == given["group"] > 1:
         return False
     # Without padding and strides a kernel as wide as its input is another product of matrices, in another order.
-    moved = any(attributes["pads"]) or any(stride != 1 for stride in attributes["strides"])
-    return attributes["auto_pad"] == b"NOTSET" and min(attributes["pads"]) >= 0 and moved
+    moved = any(given["pads"]) or any(stride != 1 for stride in given["strides"])
+    return given["auto_pad"] == b"NOTSET" and min(given["pads"]) >= 0 and moved
 
 
 def _inside(node: NodeProto, threads: int) -> NodeProto:
     """Return the kernels' node for a convolution."""
-    attributes = _attributes(node)
-    numbers = {name: n for old, names in _NAMES.items() for name, n in zip(names, attributes[old], strict=True)}
+    given = _attributes(node)
+    numbers = {name: n for old, names in _NAMES.items() for name, n in zip(names, given[old], strict=True)}
     return make_node(
         "DepthwiseConv", node.input, node.output, name=node.name, domain=native.DOMAIN, threads=threads, **numbers
     )
@@ -103,6 +103,6 @@ def _adds_up_as_the_kernels() -> bool:
         [from_array(values, name) for name, values in constants.items()],
     )
     model = make_model(graph, opset_imports=[make_opsetid("", 13), make_opsetid(native.DOMAIN, 1)], ir_version=8)
-    session = load(model.SerializeToString(), options_with_kernels(), "")
-    made = run_once(session, names, {"x": rng.standard_normal(shape, dtype=np.float32)}, "")
-    return all(one.tobytes() == other.tobytes() for one, other in zip(made[:2], made[2:], strict=True))
+    x = rng.standard_normal(shape, dtype=np.float32)
+    (made,) = run(model.SerializeToString(), [{"x": x}], optimise=False)
+    return all(made[a.output[0]].tobytes() == made[b.output[0]].tobytes() for a, b in zip(nodes, twins, strict=True))

@@ -7,11 +7,10 @@ instead, and NumPy counts them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx.helper import make_node, make_opsetid, make_tensor_value_info
 
@@ -70,6 +69,7 @@ def attach(model: ModelProto, wanted: Wanted, *, inside: bool) -> Probed:
     for tensor in wanted.tensors:
         if not inside or tensor in wanted.values:
             probes.fetch(tensor)
+    probes.drop_unread()
     if inside:
         probes.count()
     return probes.finish()
@@ -101,7 +101,6 @@ class _Probes:
     def count(self) -> None:
         """Count all tensors: in chains where there are some, others right after what makes them."""
         sources = {tensor: self._source(tensor) for tensor in self.wanted.tensors}
-        _drop_unread(self.model.graph, [*self.found.values(), *sources.values()])
         rows: dict[str, int] = {}
         kept = {*self.found.values()}
         for tensor, source in sources.items():
@@ -136,6 +135,15 @@ class _Probes:
     def fetch(self, tensor: str) -> None:
         """Let the values of one tensor leave the session."""
         self.found[tensor] = self._source(tensor)
+
+    def drop_unread(self) -> None:
+        """Remove the conversions whose results nobody reads or wants."""
+        graph = self.model.graph
+        used = {self._source(tensor) for tensor in self.wanted.tensors}
+        used.update(name for node in graph.node for name in node.input)
+        idle = [i for i, n in enumerate(graph.node) if n.domain == blocked.DOMAIN and not used.intersection(n.output)]
+        for position in reversed(idle):
+            del graph.node[position]
 
     def _source(self, tensor: str) -> str:
         """Return the blocked tensor that `tensor` is converted from, if the order of its values does not matter."""
@@ -173,14 +181,4 @@ class _Probes:
         del graph.output[:]
         for name in outputs:
             graph.output.append(self.types.get(name, ValueInfoProto(name=name)))
-        _drop_unread(graph, outputs)
         return Probed(outputs=outputs, found=self.found, tally=tally, grids=grids, groups=self.groups)
-
-
-def _drop_unread(graph: onnx.GraphProto, outputs: Iterable[str]) -> None:
-    """Remove the conversions whose results nobody reads now."""
-    used = set(outputs)
-    used.update(name for node in graph.node for name in node.input)
-    idle = [i for i, n in enumerate(graph.node) if n.domain == blocked.DOMAIN and not used.intersection(n.output)]
-    for position in reversed(idle):
-        del graph.node[position]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import prod
+from typing import Any
 
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx.helper import get_attribute_value
 
 ONNX_DOMAINS = ("", "ai.onnx")
 """Both spellings of the standard operator domain."""
@@ -86,6 +88,11 @@ def reads(node: NodeProto) -> Iterator[str]:
         for inner in graph.node:
             yield from reads(inner)
         yield from (output.name for output in graph.output)
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """Return what a node's attributes hold, by name."""
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def is_external(tensor: TensorProto) -> bool:

@@ -48,10 +48,7 @@ def run(
     source = model if isinstance(model, bytes) else path
     if outputs is not None:
         source = _exposing(source, outputs)
-    options = quiet_options()
-    if not optimise:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = load(source, options, path)
+    session = load(source, quiet_options() if optimise else options_with_kernels(), path)
     names = list(outputs) if outputs is not None else [output.name for output in session.get_outputs()]
     for batch in batches:
         yield dict(zip(names, run_once(session, names, batch, path), strict=True))

@@ -234,17 +234,14 @@ CLONES static size_t settle_places(uint32_t *sums, const Group *group, int64_t *
                                    size_t n)
 {
     for (size_t place = start; n && place < end; place++) {
-        uint32_t *copies = sums + place * LANES, sum = 0;
+        uint32_t *copies = sums + place * LANES;
         if (end - place >= SKIPPED && are_clear(copies, SKIPPED * LANES)) {
             place += SKIPPED - 1;
             continue;
         }
-        for (size_t lane = 0; lane < LANES; lane++)
-            sum += copies[lane];
-        size_t bin = place - group->table;
+        size_t bin = place - group->table, sum = take(copies);
         if (sum)
-            rows[bin / BIT_BINS][BIT_COUNTS + bin % BIT_BINS] += sum;
-        memset(copies, 0, sizeof *copies * LANES);
+            rows[bin / BIT_BINS][BIT_COUNTS + bin % BIT_BINS] += (int64_t)sum;
         n -= sum;
     }
     return n;

@@ -139,13 +139,10 @@ CLONES static void settle_both(int64_t *bits, int64_t *cells, const Grid *grid, 
     while (n && bin <= last) {
         int64_t reached = reach(grid, bin, last), found = 0;
         for (; n && sum <= reached; sum++) {
-            uint32_t *copies = lanes + (middle + sum) * LANES, count = 0;
-            for (size_t lane = 0; lane < LANES; lane++)
-                count += copies[lane];
+            uint32_t count = take(lanes + (middle + sum) * LANES);
             if (!count)
                 continue;
             cells[sum - bin] += count;
-            memset(copies, 0, sizeof *copies * LANES);
             found += count;
             n -= count;
         }

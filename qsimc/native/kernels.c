@@ -95,16 +95,23 @@ CLONES static Range range_of(const int32_t *x, size_t n)
     return (Range){low, high};
 }
 
-/* Add the lanes of a bin up into its count, clear them, and return their sum. */
-static inline size_t settle(int64_t *counts, size_t bin)
+/* Add up the lanes of a place, and clear them. */
+static inline __attribute__((always_inline)) uint32_t take(uint32_t *copies)
 {
-    uint32_t *copies = lanes + bin * LANES, sum = 0;
+    uint32_t sum = 0;
     for (size_t lane = 0; lane < LANES; lane++)
         sum += copies[lane];
-    if (sum) {
+    if (sum)
+        memset(copies, 0, sizeof *copies * LANES);
+    return sum;
+}
+
+/* Add what the lanes have of a bin to its count, and return it. */
+static inline size_t settle(int64_t *counts, size_t bin)
+{
+    uint32_t sum = take(lanes + bin * LANES);
+    if (sum) /* a page that is not written takes no memory */
         counts[bin] += sum;
-        memset(copies, 0, sizeof(uint32_t) * LANES);
-    }
     return sum;
 }
 

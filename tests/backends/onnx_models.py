@@ -128,9 +128,16 @@ def data(shape: Sequence[int], seed: int = 0, scale: float = 1.0) -> NDArray[np.
     return (scale * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
 
 
-def outputs_of(proto: ModelProto, x: NDArray[Any], threads: int = 1) -> list[NDArray[Any]]:
-    """Run a model of one input `x` as it is, kernels among its nodes or not."""
+def operators(proto: ModelProto) -> list[str]:
+    """Return what the nodes of a model are, in order."""
+    return [node.op_type for node in proto.graph.node]
+
+
+def outputs_of(proto: ModelProto, x: NDArray[Any], threads: int = 1, **more: NDArray[Any]) -> list[NDArray[Any]]:
+    """Run a model of an input `x`, and more, as it is, kernels among its nodes or not."""
     options = options_with_kernels()
     options.intra_op_num_threads = threads
-    found: list[NDArray[Any]] = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(None, {"x": x})
+    found: list[NDArray[Any]] = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(
+        None, {"x": x, **more}
+    )
     return found

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -18,13 +17,13 @@ from onnx.helper import make_node, make_opsetid
 from onnx.numpy_helper import from_array, to_array
 from qsimc_onnx import chains, probes
 from qsimc_onnx.chains import Chained, chain_up
-from qsimc_onnx.session import FAILURES, options_with_kernels
+from qsimc_onnx.session import FAILURES
 
 import qsimc
 from qsimc import native
 from qsimc.calibrate.tally import Tally
 from qsimc.calibrate.together import tell_apart
-from tests.backends.onnx_models import data, model_of, needs_kernels, outputs_of, value
+from tests.backends.onnx_models import data, model_of, needs_kernels, operators, outputs_of, value
 
 Recipe: TypeAlias = "tuple[str, *tuple[float, ...]]"
 """A step: `Add` or `Mul` and a number; `Gate`, alpha and beta; `AddChannels` or `MulChannels`."""
@@ -75,15 +74,7 @@ def chained(model: ModelProto, rows: Sequence[str], kept: Sequence[str] = (), th
 
 
 def run(model: ModelProto, x: NDArray[Any], tally: Tally, threads: int = 1) -> NDArray[Any]:
-    options = options_with_kernels()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    found: NDArray[Any] = session.run(None, {"x": x, "tally": tally.rows})[0]
-    return found
-
-
-def operators(model: ModelProto) -> list[str]:
-    return [node.op_type for node in model.graph.node]
+    return outputs_of(model, x, threads, tally=tally.rows)[0]
 
 
 NUMBER = st.floats(-4, 4, width=32) | st.floats(width=32, allow_nan=False, allow_infinity=False)

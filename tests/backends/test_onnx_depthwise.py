@@ -22,7 +22,7 @@ from qsimc_onnx.session import FAILURES
 
 import qsimc
 from qsimc import native
-from tests.backends.onnx_models import data, model_of, needs_kernels, outputs_of, value
+from tests.backends.onnx_models import data, model_of, needs_kernels, operators, outputs_of, value
 
 needs_alike = pytest.mark.skipif(
     native.kernels() is None or platform.machine() != "x86_64",
@@ -58,10 +58,6 @@ def by_kernels(model: ModelProto, threads: int = 1) -> ModelProto:
     found.CopyFrom(model)
     convolve_inside(found, threads=threads)
     return found
-
-
-def operators(model: ModelProto) -> list[str]:
-    return [node.op_type for node in model.graph.node]
 
 
 def result(model: ModelProto, x: NDArray[Any], threads: int = 1) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from qsimc.calibrate.aimet_buckets import BUCKETS, average_in
 from qsimc.calibrate.grid import CELLS, Grid, GridTally
 from qsimc.calibrate.tally import Tally
 from tests.backends.onnx_models import data, opened, small_net
+from tests.tallies import assert_alike
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,13 +44,6 @@ def test_the_kernels_are_built_where_there_is_a_compiler() -> None:
 
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "kernels", lambda: None)
-
-
-def assert_alike(one: NDArray[np.int64], other: NDArray[np.int64]) -> None:
-    """Compare rows; an extreme that is zero may have either sign."""
-    np.testing.assert_array_equal(one[..., 2:], other[..., 2:])
-    signless = [np.where(rows[..., :2] == -1, 0, rows[..., :2]) for rows in (one, other)]
-    np.testing.assert_array_equal(signless[0], signless[1])
 
 
 @pytest.mark.usefixtures("kernels")

@@ -129,7 +129,7 @@ def test_names_are_excluded_or_chosen() -> None:
 
 
 def test_options_of_its_own_are_kept() -> None:
-    value = {
+    value: dict[str, Any] = {
         "op_types_to_quantize": ["MatMul"],
         "quant_format": "QDQ",
         "extra_options": {
@@ -141,7 +141,7 @@ def test_options_of_its_own_are_kept() -> None:
     document, losses = write(read(value)[0])
     assert losses == []
     assert document["quant_format"] == "QDQ"
-    assert value["extra_options"].items() <= document["extra_options"].items()  # type: ignore[attr-defined]
+    assert value["extra_options"].items() <= document["extra_options"].items()
 
 
 types = st.sampled_from(["QInt8", "QUInt8", "QInt16", "QUInt16", "QInt4", "QUInt4"])
